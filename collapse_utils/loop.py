@@ -1,0 +1,33 @@
+"""The one idea of the book: fit → sample → mix → fit."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from collapse_utils.data import size
+
+
+class Generation(NamedTuple):
+    """One turn of the loop: its number t (0 is the fit on real data), its training data D_t and its model θ_t."""
+
+    t: int
+    data: Any
+    model: Any
+
+
+def feedback_loop(
+    fit: Callable, real: Any, mix: Callable, rng: Any, draw: Callable[[int], int] | None = None
+) -> Iterator[Generation]:
+    """Yield generations 0, 1, 2, … of a model trained on its own output.
+
+        θ_t = fit(D_t),   S_{t+1} ~ p(·; θ_t),   D_{t+1} = mix([D_0, S_1, …, S_{t+1}], rng)
+
+    fit(data, rng) returns a model with sample(n, rng); real is D_0; mix is a regime; rng is a numpy Generator.
+    draw(t) is the number of rows sampled for generation t (default: |D_0| every time).
+    """
+    history, data = [real], real
+    for t in itertools.count():
+        model = fit(data, rng)
+        yield Generation(t, data, model)
+        history.append(model.sample(size(real) if draw is None else draw(t + 1), rng))
+        data = mix(history, rng)

@@ -1,0 +1,41 @@
+"""Streaming moments: estimates with their errors, in memory that does not grow with the number of replicates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Moments:
+    """Count, mean and sum of squared deviations of replicates, column by column (Chan, Golub, LeVeque 1983)."""
+
+    n: int = 0
+    mean: np.ndarray | float = 0.0
+    m2: np.ndarray | float = 0.0
+
+    def add(self, samples: np.ndarray) -> "Moments":
+        """Merge samples of shape (replicates, …) and return self."""
+        batch, mean = len(samples), samples.mean(axis=0)
+        total, delta = self.n + batch, mean - self.mean
+        self.m2 = self.m2 + ((samples - mean) ** 2).sum(axis=0) + delta**2 * self.n * batch / total
+        self.mean = self.mean + delta * batch / total
+        self.n = total
+        return self
+
+    @property
+    def se(self) -> np.ndarray:
+        """The standard error of the mean; infinite for fewer than two replicates."""
+        return np.sqrt(self.m2 / (self.n - 1) / self.n) if self.n > 1 else np.full(np.shape(self.mean), np.inf)
+
+
+def replicate(experiment: Callable, n_replicates: int, rng: np.random.Generator, chunk: int = 200):
+    """Return the Moments of experiment(r, rng), which runs r replicates and gives {name: array (r, …)}.
+
+    Runs in chunks, so that memory does not grow with n_replicates; the result is one Moments a name.
+    """
+    moments: dict[str, Moments] = {}
+    for start in range(0, n_replicates, chunk):
+        for name, samples in experiment(min(chunk, n_replicates - start), rng).items():
+            moments.setdefault(name, Moments()).add(samples)
+    return moments

@@ -1,0 +1,59 @@
+"""What a notebook hands on: tidy tables and numbers for the prose, both carried by the executed notebook itself."""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+TABLE_MIME = "application/vnd.apache.parquet"
+NUMBER_MIME = "application/vnd.collapse.number+json"
+_tables: dict[str, pd.DataFrame] = {}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A tidy table as a cell's output: its Parquet bytes travel in the notebook."""
+
+    name: str
+    frame: pd.DataFrame
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        buffer = io.BytesIO()
+        self.frame.to_parquet(buffer, index=False)
+        shape = f"{len(self.frame)} rows: {', '.join(map(str, self.frame.columns))}"
+        data = {"name": self.name, "base64": base64.b64encode(buffer.getvalue()).decode()}
+        return {TABLE_MIME: json.dumps(data), "text/plain": f"table {self.name}: {shape}"}
+
+
+def table(name: str, frame: pd.DataFrame) -> Table:
+    """Publish a tidy table: the workflow stores it as <name>.parquet, the page offers it for download."""
+    _tables[name] = frame.reset_index(drop=True)
+    return Table(name, _tables[name])
+
+
+def number(key: str, name: str, column: str, spec: str = ".3g", **where: Any) -> None:
+    """Glue one cell of a published table, formatted, for the prose: {glue:text}`key`.
+
+    name, column and where say which row and column; the same lookup is repeated by the tests on the stored table.
+    Raises LookupError unless exactly one row matches.
+    """
+    from IPython.display import display
+
+    source = {"table": name, "column": column, "where": where, "spec": spec}
+    text = lookup(_tables[name], source)
+    bundle = {"application/papermill.record/text/plain": repr(text), NUMBER_MIME: {"key": key, "text": text, **source}}
+    metadata = {"scrapbook": {"name": key, "mime_prefix": "application/papermill.record/"}}
+    display(bundle, raw=True, metadata=metadata)
+
+
+def lookup(frame: pd.DataFrame, source: dict) -> str:
+    """Return the formatted cell that a number's source names."""
+    rows = frame
+    for column, value in source["where"].items():
+        rows = rows[rows[column] == value]
+    if len(rows) != 1:
+        raise LookupError(f"number: {source} must match one row of table {source['table']!r}; got {len(rows)}.")
+    return format(rows[source["column"]].iloc[0], source["spec"])
