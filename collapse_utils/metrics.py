@@ -23,6 +23,12 @@ class Moments:
         self.n = total
         return self
 
+    def beside(self, other: "Moments") -> "Moments":
+        """Return the columns of self followed by those of other, which must come from as many replicates."""
+        if self.n != other.n:
+            raise ValueError(f"beside: both must have as many replicates; got {self.n} and {other.n}.")
+        return Moments(self.n, *(np.concatenate([getattr(self, a), getattr(other, a)]) for a in ("mean", "m2")))
+
     @property
     def se(self) -> np.ndarray:
         """The standard error of the mean; infinite for fewer than two replicates."""
