@@ -82,11 +82,11 @@ def plan(chapter: str, scale: str, custom: dict[str, Any] | None = None) -> Run:
     """Return the run of a chapter at a scale, its parameters validated before anything starts."""
     if scale not in SCALES:
         raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
-    rungs = yaml.safe_load((ROOT / "scales.yml").read_text(encoding="utf-8")).get(chapter, {})
-    if scale not in rungs and scale != PUBLISHED:
-        raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join([*rungs, PUBLISHED])}.")
+    if not has_scale(chapter, scale):
+        known = [name for name in SCALES if has_scale(chapter, name)]
+        raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
     notebook = read(chapter)
-    overrides = (rungs.get(scale) or {}) | (custom or {})
+    overrides = (_rungs(chapter).get(scale) or {}) | (custom or {})
     params.validate(declared(chapter, notebook), overrides, where=chapter)
     lock = ROOT / "constraints.txt"
     inputs = cards.inputs(notebook) | {"parameters": overrides, "lock": cards.digest(lock.read_bytes())}
@@ -94,9 +94,17 @@ def plan(chapter: str, scale: str, custom: dict[str, Any] | None = None) -> Run:
 
 
 def has_scale(chapter: str, scale: str) -> bool:
-    """Return whether scales.yml gives a chapter this scale."""
-    rungs = yaml.safe_load((ROOT / "scales.yml").read_text(encoding="utf-8")).get(chapter, {})
-    return scale == PUBLISHED or scale in rungs
+    """Return whether a chapter has a scale: the published one always, another where scales.yml gives it."""
+    return scale == PUBLISHED or scale in _rungs(chapter)
+
+
+def resources(chapter: str, scale: str) -> dict[str, int]:
+    """Return what scales.yml declares for a chapter at a scale: threads, mem_mb, gpu."""
+    return (_rungs(chapter).get("resources") or {}).get(scale, {})
+
+
+def _rungs(chapter: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "scales.yml").read_text(encoding="utf-8")).get(chapter) or {}
 
 
 def settings(text: str) -> dict[str, Any]:

@@ -142,15 +142,25 @@ def main() -> int:
     """Run the planned chapters given as: CHAPTER SCALE KEY PARAMETERS-AS-JSON (called by the Snakefile)."""
     chapter, scale, key, parameters = sys.argv[1:]
     run = chapters.Run(chapter, scale, json.loads(parameters), False, key)
-    print(f"  ▸ {chapter} ({scale})", file=sys.stderr, flush=True)
+    _say(f"▸ {chapter} started")
     started = time.perf_counter()
     try:
         execute(run)
     except ExecutionError as error:
-        print(f"  ✗ {error}", file=sys.stderr, flush=True)
+        _say(f"✗ {error}")
         return 1
-    print(f"  ✓ {chapter} ({scale}) in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    _say(f"✓ {chapter} in {time.perf_counter() - started:.0f} s")
     return 0
+
+
+def _say(line: str) -> None:
+    """Show a line to the person at the terminal: through the workflow's pipe, or on standard error without one."""
+    pipe = os.environ.get("COLLAPSE_PROGRESS")
+    if pipe:
+        with open(pipe, "a", encoding="utf-8") as stream:
+            stream.write(line.replace("\n", " ") + "\n")
+    else:
+        print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
