@@ -14,6 +14,7 @@ import pandas as pd
 
 from workflow import chapters, publish, scorecard
 
+
 def headline() -> str:
     """Return the book's first figure, taken from the outputs of its chapter."""
     notebook = nbformat.read(chapters.source("02_linear_models"), as_version=4)
@@ -80,4 +81,9 @@ def setup(app):
     app.connect("source-read", on_source_read)
     app.connect("html-page-context", on_page_context, priority=900)
     app.connect("build-finished", on_build_finished)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True, "env_version": hash(json.dumps(scorecard.shown()))}
+    return {
+        "version": "1",
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+        "env_version": hash(json.dumps(scorecard.shown())),
+    }
