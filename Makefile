@@ -38,7 +38,7 @@ nightly: $(VENV)/.ready ## all seeds, every notebook re-executed at the scale it
 	@OMP_NUM_THREADS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=900 notebooks
 
 bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same run
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest benchmarks --benchmark-only -q
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest benchmarks/bench_*.py --benchmark-only -q -s --benchmark-columns=min,median,rounds
 
 clean:           ## remove what was built, the environment excepted
 	rm -rf .build _build .snakemake
