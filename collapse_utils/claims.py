@@ -107,7 +107,7 @@ class Box:
 
 
 def _statement(id_: str, claim: dict) -> str:
-    lines = [f"**{id_}** ({claim['where']}). {claim['says'].strip()}"]
+    lines = [f"**{id_}.** {claim['says'].strip()} *{claim['where'].strip()}.*"]
     if "equation" in claim:
         lines.append(f"$$\n{claim['equation'].strip()}\n$$")
     lines.append(f"*Holds if:* {claim['criterion'].strip()} *Rival:* {claim['rival'].strip()}")

@@ -65,6 +65,10 @@ def test_every_claim_has_a_row_on_the_scorecard():
     assert all(f">{id_}<" in page for id_ in claims.ledger())
 
 
+def test_the_readme_says_what_the_scorecard_says():
+    assert f"<!-- summary -->{scorecard.summary()}<!-- /summary -->" in (cards.ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_hashes_ignore_docstrings_comments_and_layout_and_nothing_else():
     source = 'def f(x):\n    """Doc."""\n    return x + 1\n'
     assert cards.code_hash(source) == cards.code_hash('def f(x):\n    """Other words."""\n\n    return (x + 1)  # why\n')

@@ -77,6 +77,7 @@ def publish_chapters(args) -> int:
             print(f"published {done.chapter} at {scale} scale")
         if failed:
             return 1
+    publish.update_readme()
     return 0
 
 

@@ -1,10 +1,12 @@
 """Publish a run: the laptop outputs into the notebook, tables, verdicts and card into results/."""
 
+import base64
+import re
 import shutil
 
 import nbformat
 
-from workflow import chapters
+from workflow import chapters, scorecard
 
 
 def publish(run: chapters.Run) -> None:
@@ -24,6 +26,17 @@ def publish(run: chapters.Run) -> None:
     if run.scale == chapters.PUBLISHED:
         executed = nbformat.read(run.folder / "executed.ipynb", as_version=4)
         nbformat.write(transplant(chapters.read(run.chapter), executed), chapters.source(run.chapter))
+        for cell in executed.cells:
+            for output in cell.get("outputs", []):
+                if "image/png" in output.get("data", {}):
+                    (target / f"{cell['id']}.png").write_bytes(base64.b64decode(output.data["image/png"]))
+
+
+def update_readme() -> None:
+    """Write the scorecard's summary line into the README, between its markers."""
+    path = chapters.ROOT / "README.md"
+    line = f"<!-- summary -->{scorecard.summary()}<!-- /summary -->"
+    path.write_text(re.sub(r"<!-- summary -->.*<!-- /summary -->", line, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def transplant(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -1,5 +1,6 @@
 """Sphinx extension of the book: run lines, the scorecard, the data behind the figures, mathematics without a network."""
 
+import base64
 import io
 import json
 import shutil
@@ -16,11 +17,10 @@ from workflow import chapters, publish, scorecard
 
 
 def headline() -> str:
-    """Return the book's first figure, taken from the outputs of its chapter."""
-    notebook = nbformat.read(chapters.source("02_linear_models"), as_version=4)
-    cell = next(cell for cell in notebook.cells if cell["id"] == "figure-paths")
-    image = next((output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})), "")
-    about = cell.metadata.mystnb
+    """Return the book's first figure, as its chapter published it."""
+    chapter, id_ = "02_linear_models", "figure-paths"
+    about = next(cell for cell in chapters.read(chapter).cells if cell["id"] == id_).metadata.mystnb
+    image = base64.b64encode((chapters.RESULTS / chapters.PUBLISHED / chapter / f"{id_}.png").read_bytes()).decode()
     picture = f'<img alt="{about.image.alt}" src="data:image/png;base64,{image}">'
     return f'```{{raw}} html\n<figure class="align-center">{picture}<figcaption>{about.figure.caption}</figcaption></figure>\n```'
 
