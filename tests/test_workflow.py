@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,20 @@ def test_a_full_disk_gives_one_sentence_and_no_half_written_run(copy):
     assert done.returncode != 0
     assert "free some space and rerun" in done.stderr + (copy / ".build" / "snakemake.log").read_text()
     assert not list((copy / ".build" / "runs").rglob("card.json"))
+
+
+def test_killed_in_mid_run_a_rerun_completes(copy):
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "workflow", "run", "--chapter", "02"]
+    child = subprocess.Popen(command, cwd=copy, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while "started" not in child.stderr.readline():
+        assert child.poll() is None
+    time.sleep(3)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stderr.close()
+    assert not list((copy / ".build" / "runs").rglob("card.json"))
+    again = workflow("run", "--chapter", "02", cwd=copy)
+    assert again.returncode == 0, again.stderr
+    assert len(list((copy / ".build" / "runs").rglob("card.json"))) == 1
+    assert not list((copy / ".build" / "runs").glob("*/.*"))

@@ -33,6 +33,8 @@ def execute(run: chapters.Run) -> None:
     """
     try:
         run.folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in run.folder.parent.glob(f".{run.folder.name}-*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{run.folder.name}-", dir=run.folder.parent))
     except OSError as error:
         raise ExecutionError(
@@ -160,11 +162,13 @@ def main() -> int:
 def _say(line: str) -> None:
     """Show a line to the person at the terminal: through the workflow's pipe, or on standard error without one."""
     pipe = os.environ.get("COLLAPSE_PROGRESS")
-    if pipe:
-        with open(pipe, "a", encoding="utf-8") as stream:
-            stream.write(line.replace("\n", " ") + "\n")
-    else:
+    if pipe is None:
         print(line, file=sys.stderr, flush=True)
+        return
+    with contextlib.suppress(OSError):  # nobody reads any more: the person has gone, the work goes on
+        stream = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        os.write(stream, (line.replace("\n", " ") + "\n").encode())
+        os.close(stream)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def markdown() -> str:
         parts.append(f"\n## {paper['name']}\n\n*{paper['title']}* ({paper['version']}) {{cite}}`{paper['paper']}`\n")
         if judged:
             rows = "".join(_row(id_, claim, ours.get(id_), here.get(id_)) for id_, claim in judged.items())
-            head = "<tr><th>claim</th><th>paper</th><th>ours</th><th>published</th><th>rerun here</th></tr>"
+            head = "<tr><th>claim</th><th>published</th><th>rerun here</th><th>ours</th><th>paper</th></tr>"
             parts.append(
                 _raw(f'<div class="table-wrap"><table class="scorecard"><thead>{head}</thead><tbody>{rows}</tbody></table></div>')
             )
@@ -125,7 +125,8 @@ def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
     number = html.escape(claim.get("published", "–").strip())
     measured = html.escape(ours["summary"]) + _size(ours) if ours else "–"
     said = f"{link} {html.escape(claim['says'].strip())} <i>({_where(claim)})</i>"
-    return f"<tr><td>{said}</td><td>{number}</td><td>{measured}</td>{_cell(status(claim, ours), ours)}{_cell(status(claim, here), here)}</tr>"
+    words = _cell(status(claim, ours), ours) + _cell(status(claim, here), here)
+    return f"<tr><td>{said}</td>{words}<td>{measured}</td><td>{number}</td></tr>"
 
 
 def _cell(word: str, verdict: dict | None) -> str:
