@@ -92,27 +92,18 @@ def check() -> None:
     shell = get_ipython()
     if shell is None:
         raise ParameterError("params.check: must run inside a notebook; got a plain Python process.")
-    cells = [cell for cell in shell.user_ns["In"] if cell.strip()]
-    parameters = next(filter(None, map(_declaration, cells)), None)
-    if parameters is None:
+    scope = shell.user_ns
+    parameters = {name: Parameter(name, kind, scope.get(name)) for name, kind in scope.get("__annotations__", {}).items()}
+    if not parameters:
         raise ParameterError("params.check: no executed cell declares parameters; run the parameters cell first.")
     injected = {
         node.targets[0].id
-        for cell in cells
-        if cell.startswith("# Parameters")
+        for cell in scope["In"]
+        if cell.startswith("# Parameters")  # papermill's first line
         for node in ast.parse(cell).body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    names = [*parameters, *sorted(injected - set(parameters))]
-    validate(parameters, {name: shell.user_ns[name] for name in names if name in shell.user_ns})
-
-
-def _declaration(cell: str) -> dict[str, Parameter] | None:
-    """The parameters of a cell, or None where it is no parameters cell."""
-    try:
-        return declared(cell) or None
-    except (ParameterError, SyntaxError, NameError):
-        return None
+    validate(parameters, {name: scope[name] for name in [*parameters, *sorted(injected - set(parameters))]})
 
 
 def _sentence(reason: str) -> str:
