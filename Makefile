@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SCALE ?= smoke
 VENV := .venv
-RUN := PYTHONPATH=. OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow
+RUN := PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow
 
 .PHONY: book read run publish test bench nightly clean help
 
@@ -31,11 +31,11 @@ publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make p
 
 test: $(VENV)/.ready    ## lint, theory, property, structure and chapter tests, nbval on the light notebooks
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope
-	@OMP_NUM_THREADS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=300 $(LIGHT)
+	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=300 $(LIGHT)
 
 nightly: $(VENV)/.ready ## all seeds, every notebook re-executed at the scale it was published at
 	@SEEDS=0-99 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope
-	@OMP_NUM_THREADS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=900 notebooks
+	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=900 notebooks
 
 bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same run
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest benchmarks/bench_*.py --benchmark-only -q -s --benchmark-columns=min,median,rounds
