@@ -7,7 +7,7 @@ import numpy as np
 
 from collapse_utils.data import Ensemble
 
-ROUNDING = 1e-12  # the smallest spread, relative to the mean, that a fit in float64 can still resolve
+_ROUNDING = 1e-12  # the smallest spread, relative to the mean, that a fit in float64 can still resolve
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def fit(ddof: int, bias: float = 1.0) -> Callable[[Ensemble, np.random.Generator
             factor = np.linalg.qr(centred.swapaxes(0, 1), mode="r") / np.sqrt(len(rows) - ddof)  # (R, k, d)
             rank = min(len(rows) - 1, rows.shape[2])
             spread = np.abs(np.diagonal(factor, axis1=1, axis2=2)[:, :rank])  # (R, rank)
-        if spread.min() <= ROUNDING * np.abs(mean).max():
+        if spread.min() <= _ROUNDING * np.abs(mean).max():
             raise ValueError(f"fit: the spread must stay above rounding; got {spread.min():.1e}: shorten the chain.")
         return Gaussian(mean, factor, bias)
 
