@@ -130,8 +130,7 @@ class Report:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         rows = "".join(
-            f'<tr><td>{v.id}</td><td class="verdict {v.verdict}">{v.verdict}</td><td>{v.summary}</td></tr>'
-            for v in self.verdicts
+            f'<tr><td>{v.id}</td><td class="verdict {v.verdict}">{v.verdict}</td><td>{v.summary}</td></tr>' for v in self.verdicts
         )
         head = "<tr><th>claim</th><th>verdict</th><th>what decided it</th></tr>"
         return {
@@ -194,7 +193,9 @@ def _decide_curve(rule: dict, evidence: dict) -> tuple[str, str]:
     relation = "bound" if one_sided else "predicted"
     summary = f"{mean[i]:.4g} ± {slack[i]:.2g}, {relation} {predicted[i]:.4g}, rival {rival[i]:.4g}"
     if "at" in evidence:
-        summary += f" (at {evidence['at'][i]:g}, worst of {k})" if k > 1 and verdict == "fails" else f" (at {evidence['at'][i]:g})"
+        summary += (
+            f" (at {evidence['at'][i]:g}, worst of {k})" if k > 1 and verdict == "fails" else f" (at {evidence['at'][i]:g})"
+        )
     if verdict == "inconclusive":
         gap = np.abs(rival - predicted).max()
         need = f"{int(np.ceil(n * (2 * noise.max() / gap) ** 2))} replicates" if noise.max() > 0 < gap else "another rival"

@@ -35,7 +35,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"workflow: {error.strerror or error}: {error.filename or ''}; nothing was lost, rerun once it is mended.", file=sys.stderr)
+        print(
+            f"workflow: {error.strerror or error}: {error.filename or ''}; nothing was lost, rerun once it is mended.",
+            file=sys.stderr,
+        )
         return 2
 
 
@@ -90,7 +93,9 @@ def _execute(args) -> tuple[list[chapters.Run], bool]:
     if due:
         print(f"{len(due)} of {len(plans)} chapters to run at {args.scale} scale on {args.cores} cores", file=sys.stderr)
         config = chapters.BUILD / "config.json"
-        config.write_text(json.dumps({"scale": args.scale, "chapter": ",".join(plan.chapter for plan in plans), "p": args.settings}))
+        config.write_text(
+            json.dumps({"scale": args.scale, "chapter": ",".join(plan.chapter for plan in plans), "p": args.settings})
+        )
         command = [sys.executable, "-m", "snakemake", "--cores", str(args.cores), "--nolock", "--keep-going", "--rerun-incomplete",
                    "--rerun-triggers", "mtime", "--directory", str(chapters.BUILD / "snakemake"),
                    "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(config)]  # fmt: skip
@@ -147,7 +152,9 @@ def _render(runs: list[chapters.Run], pages: bool) -> int:
     chapters.BUILD.mkdir(exist_ok=True)
     shown = {done.chapter: {"rerun": str(done.folder), "pages": pages} for done in runs}
     (chapters.BUILD / "shown.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
-    files = [path for top in ("book", "notebooks", "results") for path in sorted((chapters.ROOT / top).rglob("*")) if path.is_file()]
+    files = [
+        path for top in ("book", "notebooks", "results") for path in sorted((chapters.ROOT / top).rglob("*")) if path.is_file()
+    ]
     files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "workflow/scorecard.py", "constraints.txt")]
     files = [path for path in files if "__pycache__" not in path.parts]
     key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
@@ -157,7 +164,9 @@ def _render(runs: list[chapters.Run], pages: bool) -> int:
     stamp.unlink(missing_ok=True)
     shutil.rmtree(HTML, ignore_errors=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "--all", "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(command, cwd=chapters.ROOT, env=os.environ | {"PYTHONPATH": str(chapters.ROOT)}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=chapters.ROOT, env=os.environ | {"PYTHONPATH": str(chapters.ROOT)}, capture_output=True, text=True
+    )
     (chapters.BUILD / "jupyter-book.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     problems = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
     if done.returncode == 0:

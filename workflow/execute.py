@@ -35,7 +35,9 @@ def execute(run: chapters.Run) -> None:
         run.folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{run.folder.name}-", dir=run.folder.parent))
     except OSError as error:
-        raise ExecutionError(f"{run.chapter}: cannot write to {run.folder.parent} ({error.strerror}); free some space and rerun.") from None
+        raise ExecutionError(
+            f"{run.chapter}: cannot write to {run.folder.parent} ({error.strerror}); free some space and rerun."
+        ) from None
     try:
         started = time.perf_counter()
         notebook = _papermill(run, scratch)
@@ -64,7 +66,9 @@ def _papermill(run: chapters.Run, scratch: Path) -> nbformat.NotebookNode:
         shutil.copy(target, kept)
         cell = _failed_cell(nbformat.read(target, as_version=4))
         where = kept.relative_to(chapters.ROOT)
-        raise ExecutionError(f"{run.chapter}: cell {cell} failed with {error.ename}: {error.evalue}\n  The notebook up to there: {where}") from None
+        raise ExecutionError(
+            f"{run.chapter}: cell {cell} failed with {error.ename}: {error.evalue}\n  The notebook up to there: {where}"
+        ) from None
     return nbformat.read(target, as_version=4)
 
 

@@ -16,7 +16,7 @@ def publish(run: chapters.Run) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for file in sorted(run.folder.iterdir()):
-        if file.suffix == ".parquet" and run.scale == "smoke" or file.name in {"executed.ipynb", "benchmark.tsv"}:
+        if (file.suffix == ".parquet" and run.scale == "smoke") or file.name in {"executed.ipynb", "benchmark.tsv"}:
             continue
         if file.name == "numbers.json" and run.scale == "smoke":
             continue

@@ -90,9 +90,14 @@ def markdown() -> str:
         if judged:
             rows = "".join(_row(id_, claim, ours.get(id_), here.get(id_)) for id_, claim in judged.items())
             head = "<tr><th>claim</th><th>paper</th><th>ours</th><th>published</th><th>rerun here</th></tr>"
-            parts.append(_raw(f'<div class="table-wrap"><table class="scorecard"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'))
+            parts.append(
+                _raw(f'<div class="table-wrap"><table class="scorecard"><thead>{head}</thead><tbody>{rows}</tbody></table></div>')
+            )
         if rest:
-            items = "".join(f"<li><b>{id_}</b> {html.escape(claim['says'].strip())} <i>({_where(claim)})</i></li>" for id_, claim in rest.items())
+            items = "".join(
+                f"<li><b>{id_}</b> {html.escape(claim['says'].strip())} <i>({_where(claim)})</i></li>"
+                for id_, claim in rest.items()
+            )
             parts.append(_raw(f"<details><summary>{len(rest)} not taken up</summary><ul>{items}</ul></details>"))
     return "\n".join(parts)
 
@@ -102,7 +107,9 @@ def run_line(chapter: str, card: dict | None) -> str:
     if card is None:
         return "This chapter has not been run yet."
     values = ", ".join(f"{name} = {value}" for name, value in card["parameters"].items()) or "the defaults of the parameters cell"
-    tables = " · ".join(f'<a href="../data/{chapter}/{Path(name).stem}.csv" download>{Path(name).stem}.csv</a>' for name in card["results"])
+    tables = " · ".join(
+        f'<a href="../data/{chapter}/{Path(name).stem}.csv" download>{Path(name).stem}.csv</a>' for name in card["results"]
+    )
     stale = cards.changed(card, chapters.read(chapter))
     note = f" <b>Measured with earlier code</b> ({', '.join(stale)} changed since)." if stale else ""
     return (
@@ -130,7 +137,11 @@ def _size(verdict: dict) -> str:
     evidence = verdict["evidence"]
     unit = "seeds" if verdict["rule"]["kind"] == "ordered" else "replicates"
     horizon = f", horizon {evidence['at'][-1]:g}" if "at" in evidence else ""
-    return f"<br><small>{evidence['n']} {unit}{horizon}</small>" if evidence["n"] > 1 else f"<br><small>deterministic{horizon}</small>"
+    return (
+        f"<br><small>{evidence['n']} {unit}{horizon}</small>"
+        if evidence["n"] > 1
+        else f"<br><small>deterministic{horizon}</small>"
+    )
 
 
 def _where(claim: dict) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from workflow import chapters, publish, scorecard
 
+
 def headline() -> str:
     """Return the book's first figure, taken from the outputs of its chapter."""
     notebook = nbformat.read(chapters.source("02_linear_models"), as_version=4)
@@ -69,8 +70,20 @@ def on_build_finished(app, error):
             pd.read_parquet(io.BytesIO(table.read_bytes())).to_csv(target / f"{table.stem}.csv", index=False)
 
 
+def on_page_context(app, pagename, templatename, context, doctree):
+    """Drop the address of a live-code service that the book does not use: no page names a host that it might load from."""
+    bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
+    context["script_files"] = [script for script in context["script_files"] if "THEBE_JS_URL" not in bodies[id(script)]]
+
+
 def setup(app):
     """Register with Sphinx."""
     app.connect("source-read", on_source_read)
+    app.connect("html-page-context", on_page_context, priority=900)
     app.connect("build-finished", on_build_finished)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True, "env_version": hash(json.dumps(scorecard.shown()))}
+    return {
+        "version": "1",
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+        "env_version": hash(json.dumps(scorecard.shown())),
+    }

@@ -1,0 +1,46 @@
+# Each verb sets itself up: the environment in .venv is made once and remade when requirements change.
+PYTHON ?= python3
+SCALE ?= smoke
+VENV := .venv
+RUN := PYTHONPATH=. OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow
+
+.PHONY: book read run publish test bench nightly clean help
+
+help:            ## say what the verbs do
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/'
+
+$(VENV)/.ready: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11, 3.12 or 3.13 is needed; got {v.major}.{v.minor}; name one, e.g. make PYTHON=python3.11 book")'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (once, a few minutes) …"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+book: $(VENV)/.ready    ## rerun every chapter, judge it, render the book (SCALE=laptop: the pages show that run)
+	@$(RUN) book --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)"
+
+read: $(VENV)/.ready    ## render the book with its published outputs, execute nothing
+	@$(RUN) read
+
+run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3"
+	@$(RUN) run --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)"
+
+publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make publish CHAPTER=02
+	@$(RUN) publish --chapter "$(CHAPTER)"
+
+test: $(VENV)/.ready    ## lint, theory, property, structure and chapter tests, nbval on the light notebooks
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope
+	@OMP_NUM_THREADS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=300 $(LIGHT)
+
+nightly: $(VENV)/.ready ## all seeds, every notebook re-executed at the scale it was published at
+	@SEEDS=0-99 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope
+	@OMP_NUM_THREADS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=900 notebooks
+
+bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same run
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest benchmarks/bench_*.py --benchmark-only -q -s --benchmark-columns=min,median,rounds
+
+clean:           ## remove what was built, the environment excepted
+	rm -rf .build _build .snakemake
+
+LIGHT := notebooks/02_linear_models.ipynb

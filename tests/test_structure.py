@@ -1,0 +1,136 @@
+"""The shape of the project: layers, public names, notebooks, style."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from collapse_utils import params
+from workflow import cards, chapters
+
+ROOT = cards.ROOT
+PACKAGE = sorted((ROOT / "collapse_utils").rglob("*.py"))
+BOTTOM = {"data", "metrics", "claims", "plot", "params", "results", "theory", "store"}
+MIDDLE = {"loop", "regimes", "corpora"}
+AHEAD = {"store"}  # rooms made ready for the heavy chapters, used by their tests until those chapters stand
+CHAPTERS = chapters.chapters()
+
+
+def layer(module: str) -> int:
+    part = module.split(".")[1] if "." in module else "loop"
+    return 0 if part in BOTTOM else 1 if part in MIDDLE else 2
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_import_from_the_layers_below_only(path):
+    own = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    source = path.read_text(encoding="utf-8")
+    allowed = {1: {"data"}, 2: {"data", "metrics", "training"}}.get(layer(own), set())
+    for name in cards._imports(source):
+        if own != "collapse_utils" and name not in ("collapse_utils", own, "collapse_utils.theory"):
+            assert name.split(".")[1] in allowed, f"{own} imports {name}"
+    if layer(own) == 1 or ".theory" in own:
+        assert "torch" not in source
+    code = [line for line in source.splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(code) <= 330, f"{own} has {len(code)} lines: it is two things"
+
+
+def public_names():
+    for path in PACKAGE:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                yield module, node
+
+
+def test_every_public_name_is_documented_and_used():
+    used = "\n".join("\n".join(cards.code_cells(chapters.read(chapter)).values()) for chapter in CHAPTERS)
+    used += "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in [*(ROOT / "workflow").glob("*.py"), *(ROOT / "book/_ext").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    )
+    inside = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE)
+    for module, node in public_names():
+        assert ast.get_docstring(node), f"{module}.{node.name} has no docstring"
+        if module.split(".")[-1] in AHEAD:
+            continue
+        word = rf"\b{node.name}\b"
+        assert re.search(word, used) or len(re.findall(word, inside)) > 1, f"{module}.{node.name} is used by nothing"
+
+
+def test_import_is_fast_and_without_torch():
+    probe = "import sys, time; t = time.perf_counter(); import numpy; n = time.perf_counter(); import collapse_utils; print(time.perf_counter() - n, 'torch' in sys.modules)"
+    runs = [
+        subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split() for _ in range(3)
+    ]
+    assert min(float(seconds) for seconds, _ in runs) < 0.1
+    assert {torch for _, torch in runs} == {"False"}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_notebooks_keep_the_rules(chapter):
+    notebook = chapters.read(chapter)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    lines = [
+        line
+        for cell in code
+        if "hide-cell" not in cell.metadata.get("tags", [])
+        for line in cell.source.splitlines()
+        if line.strip()
+    ]
+    nbformat.validate(notebook)
+    assert notebook.cells[0].source.startswith("# ")
+    assert len(chapters.declared(chapter, notebook)) <= 12
+    assert next(iter(chapters.declared(chapter, notebook))) == "seed"
+    assert "params.check()" in code[1].source
+    assert len(code) <= 20
+    assert len(lines) <= 230
+    assert "## Verdicts" in "\n".join(cell.source for cell in notebook.cells)
+    assert any("nbval-check-output" in cell.metadata.get("tags", []) for cell in code)
+    figures = [cell for cell in code if any("image/png" in output.get("data", {}) for output in cell.outputs)]
+    assert 1 <= len(figures) <= 5
+    for cell in figures:
+        assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40, cell["id"]
+        assert cell.metadata["mystnb"]["figure"]["caption"], cell["id"]
+    for cell in code:
+        assert cell.outputs or cell.execution_count, f"{cell['id']} was not run"
+        assert not re.search(r"^\s*[%!]", cell.source, re.M), f"{cell['id']} uses a magic"
+        for output in cell.outputs:
+            assert output.output_type != "error", cell["id"]
+            assert output.get("name") != "stderr", f"{cell['id']} prints a warning"
+            assert not re.search(r"/(home|work|root|Users|tmp)/", str(output.get("text", ""))), cell["id"]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_exercises_are_answered(chapter):
+    text = "\n".join(cell.source for cell in chapters.read(chapter).cells)
+    asked, answered = re.findall(r"```\{exercise\}[^`]*:label: (\S+)", text), re.findall(r"```\{solution\} (\S+)", text)
+    assert len(asked) >= 3
+    assert asked == answered
+
+
+def test_scales_and_claims_name_existing_things():
+    rungs = yaml.safe_load((ROOT / "scales.yml").read_text(encoding="utf-8"))
+    assert set(rungs) <= set(CHAPTERS)
+    for chapter, scales in rungs.items():
+        for scale in scales:
+            if scale != "resources":
+                params.validate(
+                    chapters.declared(chapter, chapters.read(chapter)), scales[scale] or {}, where=f"{chapter} {scale}"
+                )
+
+
+@pytest.mark.parametrize(
+    "command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["codespell", "."]], ids=" ".join
+)
+def test_style(command):
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name(command[0])), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr

@@ -1,0 +1,217 @@
+"""The workflow on this machine: every chapter at smoke scale, bad input, a theory bent by ten per cent, the built book."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow import chapters, scorecard
+from workflow.cards import ROOT
+
+CHAPTERS = chapters.chapters()
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HTML = ROOT / "_build" / "html"
+
+
+def workflow(*arguments, cwd=ROOT, **kwargs):
+    environment = os.environ | {"PYTHONPATH": str(cwd), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "workflow", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        **kwargs,
+    )
+
+
+@pytest.fixture(scope="module")
+def book():
+    """One `make book`: every chapter executed at smoke scale, judged, and the pages rendered."""
+    return workflow("book", "--cores", "2")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the project to break."""
+    ignore = shutil.ignore_patterns(".venv", ".build", "_build", ".git", ".snakemake", "__pycache__", ".pytest_cache")
+    shutil.copytree(ROOT, tmp_path / "project", ignore=ignore)
+    return tmp_path / "project"
+
+
+def test_make_book_runs_judges_and_renders(book):
+    assert book.returncode == 0, book.stdout + book.stderr
+    assert (HTML / "index.html").exists()
+    page = (HTML / "book" / "scorecard.html").read_text(encoding="utf-8")
+    assert page.count("<br><small>smoke</small>") == sum(
+        len(chapters.published(chapter, "smoke", "verdicts")) for chapter in CHAPTERS
+    )
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_no_verdict_is_vacuous_at_smoke_scale_and_none_has_changed(book, chapter):
+    run = chapters.plan(chapter, "smoke")
+    verdicts = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
+    assert {verdict["verdict"] for verdict in verdicts} <= {"holds", "fails"}
+    assert scorecard.differences(run) == []
+
+
+def test_a_second_run_executes_nothing(book):
+    again = workflow("run")
+    assert again.returncode == 0
+    assert "to run at smoke scale" not in again.stderr
+
+
+def test_pages_load_nothing_from_another_host(book):
+    for page in HTML.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loads = re.findall(
+            r"""<(?:script|img|iframe|source)[^>]+src=["'](https?:|//)[^"']+|<link[^>]+href=["'](https?:|//)""", text
+        )
+        assert not loads, f"{page.name} loads from the network"
+        assert "unpkg.com" not in text
+        assert "cdn." not in text
+    for style in HTML.rglob("*.css"):
+        assert not re.search(r"""(@import|url\()\s*["']?https?:""", style.read_text(encoding="utf-8", errors="ignore")), (
+            style.name
+        )
+
+
+def test_every_image_has_an_alternative_text(book):
+    for chapter in CHAPTERS:
+        text = (HTML / "notebooks" / f"{chapter}.html").read_text(encoding="utf-8")
+        article = text[text.index("<article") : text.index("</article>")]
+        images = re.findall(r"<img[^>]*>", article)
+        assert images
+        assert all(re.search(r'alt="[^"]{40,}"', image) for image in images), chapter
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: browser tests run where Debian's chromium is installed"
+)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1300), ("dark", 1300), ("light", 390)])
+def test_pages_in_a_browser_without_a_network(book, scheme, width):
+    from playwright.sync_api import sync_playwright
+
+    options = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options.split())
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+        page, errors, requests = context.new_page(), [], []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: requests.append(request.url))
+        for name in ["book/intro", "book/scorecard", "book/notation", *(f"notebooks/{chapter}" for chapter in CHAPTERS)]:
+            page.goto(f"file://{HTML}/{name}.html")
+            page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
+            page.evaluate("window.MathJax?.startup?.promise")
+            assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0, name
+            raw, done = page.evaluate(
+                "[document.querySelectorAll('.math').length, document.querySelectorAll('mjx-container').length]"
+            )
+            assert raw == 0 or done >= raw, name
+            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1, name
+        browser.close()
+    assert [error for error in errors if "theme mode" not in error] == []  # the theme reports its own first start
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["run", "--chapter", "02", "--set", "n_generatons=20"],
+            "unknown parameter 'n_generatons' = 20; did you mean 'n_generations'",
+        ),
+        (["run", "--chapter", "02", "--set", "n_generations=many"], "must be a valid integer; got 'many' (str)"),
+        (["run", "--chapter", "02", "--set", "n_generations=-2"], "got -2 (int)"),
+        (["run", "--chapter", "02", "--set", "n_generations=null"], "got None (NoneType)"),
+        (["run", "--chapter", "02", "--set", "seed 3"], "name=value, separated by spaces; got 'seed'"),
+        (["run", "--chapter", "99"], "chapter '99' must name one of"),
+        (["run", "--chapter", "02", "--scale", "laptpo"], "scale must be one of smoke, laptop, gpu, paper; got 'laptpo'"),
+        (["run", "--chapter", "02", "--scale", "gpu"], "has no scale 'gpu' in scales.yml"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence_before_anything_runs(copy, arguments, message):
+    done = workflow(*arguments, cwd=copy)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (copy / ".build" / "runs").exists()
+
+
+def test_a_corrupt_notebook_and_an_unread_parameter(copy):
+    path = copy / "notebooks" / "02_linear_models.ipynb"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[:1000], encoding="utf-8")
+    done = workflow("run", "--chapter", "02", cwd=copy)
+    assert done.returncode == 2
+    assert "notebooks/02_linear_models.ipynb cannot be read" in done.stderr
+    path.write_text(
+        text.replace("seed: NonNegativeInt = 0", "seed: NonNegativeInt = 0\\nspare: NonNegativeInt = 0"), encoding="utf-8"
+    )
+    done = workflow("run", "--chapter", "02", cwd=copy)
+    assert done.returncode == 2
+    assert "no cell reads the parameter 'spare'" in done.stderr
+
+
+def test_a_failing_cell_is_named_and_the_others_keep_their_results(copy):
+    path = copy / "notebooks" / "02_linear_models.ipynb"
+    path.write_text(
+        path.read_text(encoding="utf-8")
+        .replace('"stacked = ', '"stakced = ')
+        .replace("stacked = np.linalg", "stakced = np.linalg"),
+        encoding="utf-8",
+    )
+    done = workflow("run", "--chapter", "02", cwd=copy)
+    assert done.returncode == 1
+    assert "cell 'theorem-1' failed with NameError" in done.stderr
+    assert (copy / ".build" / "failed" / "02_linear_models-smoke.ipynb").exists()
+    assert not list((copy / ".build" / "runs").rglob("card.json"))
+
+
+def test_a_theory_bent_by_ten_per_cent_fails_and_is_reported(copy):
+    path = copy / "collapse_utils" / "theory" / "linear.py"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("return noise**2 * d /", "return 1.1 * noise**2 * d /"), encoding="utf-8"
+    )
+    done = workflow("run", "--chapter", "02", cwd=copy)
+    assert done.returncode == 1
+    assert re.search(r"GER-1 +fails", done.stdout)
+    assert re.search(r"GER-2a: committed as holds, now fails", done.stderr)
+
+
+def test_a_docstring_reruns_nothing_and_code_does(copy):
+    before = chapters_key(copy)
+    path = copy / "collapse_utils" / "linear.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"""Return', '"""Give back', 1), encoding="utf-8")
+    assert chapters_key(copy) == before
+    path.write_text(text.replace("copies, left =", "left, copies = 0, 0\n        copies, left ="), encoding="utf-8")
+    assert chapters_key(copy) != before
+
+
+def chapters_key(root: Path) -> str:
+    probe = "from workflow import chapters; print(chapters.plan('02_linear_models', 'smoke').key)"
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.run(
+        [sys.executable, "-c", probe], cwd=root, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_full_disk_gives_one_sentence_and_no_half_written_run(copy):
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    done = workflow("run", "--chapter", "02", cwd=copy, preexec_fn=small_files)
+    assert done.returncode != 0
+    assert "free some space and rerun" in done.stderr + (copy / ".build" / "snakemake.log").read_text()
+    assert not list((copy / ".build" / "runs").rglob("card.json"))
