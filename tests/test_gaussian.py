@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from collapse_utils import feedback_loop, gaussian, regimes
+from collapse_utils import claims, feedback_loop, gaussian, regimes
 from collapse_utils.data import Ensemble
 from collapse_utils.metrics import replicate
 from collapse_utils.theory import gaussian as theory
@@ -59,6 +59,14 @@ def test_laws_hold_per_coordinate_in_any_dimension(arm, seed):
     other = ARMS["accumulate" if arm != "accumulate" else "replace"][1](1, 1.0).error  # swapped arms must be noticed
     z, level = surprise(run["error"], other)
     assert z > level
+
+
+@pytest.mark.parametrize(("fed", "verdict"), [("accumulate", "holds"), ("replace", "fails"), ("accumulate_subsample", "fails")])
+def test_a_swapped_arm_fails_the_claim(fed, verdict, seed):
+    """KAZ-1a is about accumulate, divisor M; 8,000 chains of another regime in its place must be caught."""
+    run = replicate(chains(ARMS[fed][0], 0), 8000, np.random.default_rng(seed), chunk=2000)
+    laws = [np.concatenate(theory.accumulate(FITS, M, ddof)) for ddof in (0, 1)]
+    assert claims.equal("KAZ-1a", run["variance"].beside(run["error"]), *laws).verdict == verdict
 
 
 @pytest.mark.parametrize(("d", "ddof"), [(None, 0), (None, 1), (3, 0), (3, 1)])
