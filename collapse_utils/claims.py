@@ -91,6 +91,29 @@ def decide(rule: dict, evidence: dict) -> tuple[str, str]:
     return _decide_order(rule, evidence) if rule["kind"] == "ordered" else _decide_curve(rule, evidence)
 
 
+def box(*ids: str) -> "Box":
+    """Return the claims as a notebook's claim box: sentence, equation, place, pass rule and rival, from book/claims."""
+    return Box(ids)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Claims as they stand before the run."""
+
+    ids: tuple[str, ...]
+
+    def _repr_markdown_(self) -> str:
+        return "\n\n".join(_statement(id_, ledger()[id_]) for id_ in self.ids)
+
+
+def _statement(id_: str, claim: dict) -> str:
+    lines = [f"**{id_}** ({claim['where']}). {claim['says'].strip()}"]
+    if "equation" in claim:
+        lines.append(f"$$\n{claim['equation'].strip()}\n$$")
+    lines.append(f"*Holds if:* {claim['criterion'].strip()} *Rival:* {claim['rival'].strip()}")
+    return "\n\n".join(lines)
+
+
 def report(*verdicts: Verdict) -> "Report":
     """Return the verdicts as one table for a notebook's claims cell; the workflow reads them from its output."""
     return Report(verdicts)

@@ -25,53 +25,42 @@ def student(scale: float, dof: float) -> Noise:
 class FixedDesign:
     """R fixed designs X (R, T, d), reused by every generation; a data set is an Ensemble of (row numbers, labels).
 
-    penalty is ridge's λ in (XᵀX + λI)⁻¹; the fit of n equal copies of X uses that they have the closed form
-    ŵ = X⁺·(mean of the label copies), which is exact (for ridge with the penalty λ/n).
+    penalty is λ in ridge's (XᵀX/n + λI)⁻¹Xᵀy/n, n the number of rows fitted. Where the rows are c whole copies of the
+    design, the fit depends on the labels through their mean over copies alone: exact, and used.
     """
 
     x: np.ndarray
     noise: Noise
     penalty: float = 0.0
 
-    def real(self, w, rng) -> Ensemble:
-        """Return D_0: one label for every row, from the true weights w (R, d) plus noise."""
-        return FixedDesignModel(self, w).sample(self.x.shape[1], rng)
+    def real(self, w, n: int, rng) -> Ensemble:
+        """Return D_0: n rows (whole copies of the design) labelled by the true weights w (R, d) plus noise."""
+        return FixedDesignModel(self, w).sample(n, rng)
 
     def fit(self, data: Ensemble, rng) -> "FixedDesignModel":
         """Return the least-squares (or ridge) model of every replicate."""
         row, y = data.rows  # (n, R)
         n_rows, replicates = self.x.shape[1], self.x.shape[0]
         copies, left = divmod(len(y), n_rows)
-        whole = left == 0 and (row.reshape(copies, n_rows, -1) == np.arange(n_rows, dtype=row.dtype)[:, None]).all()
-        if whole:
-            total = y.reshape(copies, n_rows, replicates).sum(axis=0)  # (T, R)
-            return FixedDesignModel(self, self._solve(total.T, copies))
+        if left == 0 and (row.reshape(copies, n_rows, -1) == np.arange(n_rows, dtype=row.dtype)[:, None]).all():
+            labels = y.reshape(copies, n_rows, replicates).mean(axis=0)  # (T, R)
+            return FixedDesignModel(self, _apply(self._inverse_gram, self._moment(labels)))
         cell = row * replicates + np.arange(replicates)
         counts, total = (
             np.bincount(cell.ravel(), weights, n_rows * replicates).reshape(n_rows, replicates) for weights in (None, y.ravel())
         )
-        return FixedDesignModel(self, self._solve_weighted(total.T, counts.T))
+        gram = self._gram(counts.T[..., None]) + len(y) * self.penalty * np.eye(self.x.shape[2])
+        return FixedDesignModel(self, np.linalg.solve(gram, self._moment(total)[..., None])[..., 0])
+
+    def _gram(self, weights=1.0):
+        return (self.x * weights).transpose(0, 2, 1) @ self.x  # (R, d, d)
+
+    def _moment(self, labels):
+        return np.matmul(labels.T[:, None], self.x)[:, 0]  # (R, d)
 
     @cached_property
-    def _gram(self) -> np.ndarray:
-        return self.x.transpose(0, 2, 1) @ self.x  # (R, d, d)
-
-    @cached_property
-    def _inverse_gram(self) -> np.ndarray:
-        return np.linalg.inv(self._gram)  # (R, d, d)
-
-    def _solve(self, total, copies):
-        moment = np.matmul(total[:, None], self.x)[:, 0]  # (R, d)
-        if self.penalty == 0:
-            return np.matmul(self._inverse_gram, moment[..., None])[..., 0] / copies
-        gram = copies * self._gram + self.penalty * np.eye(self.x.shape[2])
-        return np.linalg.solve(gram, moment[..., None])[..., 0]
-
-    def _solve_weighted(self, total, counts):
-        moment = np.matmul(total[:, None], self.x)[:, 0]  # (R, d)
-        gram = (self.x * counts[..., None]).transpose(0, 2, 1) @ self.x
-        gram = gram + self.penalty * np.eye(self.x.shape[2])
-        return np.linalg.solve(gram, moment[..., None])[..., 0]
+    def _inverse_gram(self):
+        return np.linalg.inv(self._gram() + self.x.shape[1] * self.penalty * np.eye(self.x.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ class FixedDesignModel:
         replicates, n_rows, _ = self.design.x.shape
         if n % n_rows:
             raise ValueError(f"sample: n must be a multiple of the design's {n_rows} rows; got {n}.")
-        mean = np.matmul(self.design.x, self.w[..., None])[..., 0].T  # (T, R)
+        mean = _apply(self.design.x, self.w).T  # (T, R)
         row = np.broadcast_to(np.arange(n_rows, dtype=np.int32)[:, None], (n_rows, replicates))
         y = np.tile(mean, (n // n_rows, 1)) + self.design.noise(rng, (n, replicates))
         return Ensemble((np.tile(row, (n // n_rows, 1)), y))
@@ -109,9 +98,9 @@ class FreshDesign:
         """Return the least-squares model of every replicate; the minimum-norm one where rows are fewer than features."""
         x, y = (rows.swapaxes(0, 1) for rows in data.rows)  # (R, n, d), (R, n)
         if x.shape[1] < self.d:
-            return FreshDesignModel(self, np.matmul(np.linalg.pinv(x), y[..., None])[..., 0])
+            return FreshDesignModel(self, _apply(np.linalg.pinv(x), y))
         gram = x.transpose(0, 2, 1) @ x
-        return FreshDesignModel(self, np.linalg.solve(gram, np.matmul(y[:, None], x)[:, 0][..., None])[..., 0])
+        return FreshDesignModel(self, np.linalg.solve(gram, _apply(x.transpose(0, 2, 1), y)[..., None])[..., 0])
 
 
 @dataclass(frozen=True)
@@ -130,3 +119,8 @@ class FreshDesignModel:
 def risk(w, truth, scales=None):
     """Return ‖w − w*‖²_Σ of shape (R,), the excess test error; scales (d,) is the diagonal of Σ, ones by default."""
     return ((w - truth) ** 2 * (1.0 if scales is None else scales)).sum(axis=-1)
+
+
+def _apply(matrices, vectors):
+    """One matrix-vector product a replicate: (R, m, k), (R, k) → (R, m)."""
+    return np.matmul(matrices, vectors[..., None])[..., 0]

@@ -5,12 +5,12 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
 __all__ = [
-    "Field", "NonNegativeFloat", "NonNegativeInt", "Parameter", "ParameterError", "PositiveFloat", "PositiveInt",
+    "Annotated", "Field", "Literal", "NonNegativeFloat", "NonNegativeInt", "Parameter", "ParameterError", "PositiveFloat", "PositiveInt",
     "check", "declared", "unread", "validate",
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 TABLE_MIME = "application/vnd.apache.parquet"
 NUMBER_MIME = "application/vnd.collapse.number+json"
+DATA_MIME = "application/vnd.collapse.data+json"
 _tables: dict[str, pd.DataFrame] = {}
 
 
@@ -47,6 +48,17 @@ def number(key: str, name: str, column: str, spec: str = ".3g", **where: Any) ->
     bundle = {"application/papermill.record/text/plain": repr(text), NUMBER_MIME: {"key": key, "text": text, **source}}
     metadata = {"scrapbook": {"name": key, "mime_prefix": "application/papermill.record/"}}
     display(bundle, raw=True, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data sets that a notebook read, by name, with their hashes, for its run card."""
+
+    hashes: dict[str, str]
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        shown = ", ".join(f"{name} (SHA-256 {value[:12]}…)" for name, value in self.hashes.items())
+        return {DATA_MIME: self.hashes, "text/plain": f"data: {shown}"}
 
 
 def lookup(frame: pd.DataFrame, source: dict) -> str:

@@ -43,6 +43,47 @@ def accumulate_subsample(n):
 SUBSAMPLE_LIMIT = np.pi**2 / 2 - 2  # lim_{n→∞} accumulate_subsample(n)
 
 
+def accumulate_fresh(n, d: int, n_samples: int):
+    """Risk under accumulate with new covariates in every batch, in units of the first risk (ours):
+
+        Σ_{i≤n} (T−d−1)/(i(iT−d−1)),
+
+    because ŵ_n − w* = Σ_i G_i⁻¹X_iᵀE_i with G_i the pooled Gram matrix, and the i batches in it are exchangeable.
+    """
+    return _partial_sums(n, lambda i: (n_samples - d - 1) / (i * (i * n_samples - d - 1)))
+
+
+def ridge_replace(n, eigenvalues, penalty: float, noise: float):
+    """Risk of ridge under replace given the design, w* ~ N(0, I) (ours), in the eigenbasis of XᵀX/T:
+
+        Σ_g (1 − hⁿ)² + (σ²/T)·g/(g+λ)²·Σ_{k<n} h^{2k},   h = g/(g+λ).
+
+    eigenvalues (…, d) of XᵀX/T; noise is σ/√T. Returns (…, len(n)).
+    """
+    n = np.asarray(n)
+    g = np.asarray(eigenvalues)[..., None, :]
+    h, gain = g / (g + penalty), noise**2 * g / (g + penalty) ** 2
+    powers = np.arange(int(n.max()))[:, None]
+    variance = np.cumsum(gain * h ** (2 * powers), axis=-2)[..., n - 1, :]
+    return ((1 - h ** n[:, None]) ** 2 + variance).sum(axis=-1)
+
+
+def ridge_accumulate(n, eigenvalues, penalty: float, noise: float):
+    """Risk of ridge under accumulate given the design, w* ~ N(0, I) (ours), from ŵ_n = (1 − (1−h)/n)ŵ_{n−1} + A E_n/n.
+
+    The first fit is h w* + A E_1; the mean then decays like n^{h−1}. Arguments and result as in ridge_replace.
+    """
+    n = np.asarray(n)
+    g = np.asarray(eigenvalues)
+    h, gain = g / (g + penalty), noise**2 * g / (g + penalty) ** 2
+    mean, variance, path = h, gain, [((1 - h) ** 2 + gain).sum(axis=-1)]
+    for k in range(2, int(n.max()) + 1):
+        keep = 1 - (1 - h) / k
+        mean, variance = keep * mean, keep**2 * variance + gain / k**2
+        path.append(((1 - mean) ** 2 + variance).sum(axis=-1))
+    return np.stack(path, axis=-1)[..., n - 1]
+
+
 def _partial_sums(n, term):
     """Σ_{i=1}^n term(i) for every entry of n (integers ≥ 1)."""
     n = np.asarray(n)
