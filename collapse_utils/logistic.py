@@ -17,7 +17,7 @@ class Logistic:
     """
 
     x: np.ndarray
-    max_steps: int = 40
+    max_steps: int = 25
 
     def real(self, beta, copies: int, replicates: int, rng) -> Ensemble:
         """Return D_0: `copies` Bernoulli labels for every row, drawn from the true coefficients beta (p,)."""
@@ -35,34 +35,40 @@ class Logistic:
     def maximum(self, successes, trials):
         """Return the coefficients (R, p) that maximise Σ_i s_i η_i − m_i log(1 + e^{η_i}), η = Xβ, by Newton's method.
 
-        successes, trials: (R, T) counts per row. Steps are halved until the likelihood rises; a replicate that has not
-        come to rest (Newton decrement below 1e-18 of a nat) after max_steps is NaN, and so is one with NaN counts.
+        successes, trials: (R, T) counts per row. A step is halved until the likelihood does not fall. At rest is a
+        replicate whose step moves no η by 1e-6 (what is left is of its square); where labels are separable every step
+        moves some η by about 1, so that one still moving after max_steps is NaN, and so is one with NaN counts.
         """
         beta = np.full((len(successes), self.x.shape[1]), np.nan)
         alive = np.flatnonzero(np.isfinite(successes).all(axis=1))
         b, s, m = np.zeros((len(alive), self.x.shape[1])), successes[alive], trials[alive]
-        value = _likelihood(b @ self.x.T, s, m)
         for _ in range(self.max_steps):
-            p = expit(b @ self.x.T)  # (R, T)
-            gradient = (s - m * p) @ self.x  # (R, p)
-            step = _solve(self._fisher(m * p * (1 - p)), gradient)
-            at_rest = (step * gradient).sum(axis=1) < 1e-18 * m.sum(axis=1)
+            eta = b @ self.x.T  # (R, T)
+            p = expit(eta)
+            step = _solve(self._fisher(m * p * (1 - p)), (s - m * p) @ self.x)  # (R, p)
+            move = step @ self.x.T
+            step *= self._damping(eta, move, s, m)[:, None]
+            b = b + step
+            at_rest = np.abs(move).max(axis=1, initial=0.0) < 1e-6
             beta[alive[at_rest]] = b[at_rest]
-            alive, b, s, m, value, step = (a[~at_rest] for a in (alive, b, s, m, value, step))
+            alive, b, s, m = (a[~at_rest] for a in (alive, b, s, m))
             if not len(alive):
                 break
-            b, value = self._ascend(b, step, value, s, m)
         return beta
 
-    def _ascend(self, b, step, value, s, m):
-        """One Newton step of every replicate, halved until it does not lower the likelihood."""
+    def _damping(self, eta, move, s, m):
+        """1 or the first of 1/2, 1/4, … at which the likelihood does not fall; only steps that move some η by 1 are tried."""
+        scale = np.ones(len(eta))
+        far = np.flatnonzero(~(np.abs(move).max(axis=1, initial=0.0) < 1))
+        value = _likelihood(eta[far], s[far], m[far])
         for _ in range(12):
-            new = _likelihood((b + step) @ self.x.T, s, m)
+            new = _likelihood(eta[far] + scale[far, None] * move[far], s[far], m[far])
             worse = ~(new >= value - 1e-12 * np.abs(value))
-            if not worse.any():
+            far, value = far[worse], value[worse]
+            if not len(far):
                 break
-            step = np.where(worse[:, None], step / 2, step)
-        return b + step, new
+            scale[far] /= 2
+        return scale
 
     def _fisher(self, weights):
         """XᵀWX of every replicate, as one matrix product: (R, T) → (R, p, p)."""
