@@ -1,0 +1,42 @@
+"""Execute chapters and build the book: `snakemake -c4`, `snakemake -c4 --config scale=laptop chapter=02`.
+
+A run's folder is named by a hash of everything that its numbers depend on, so a rule runs exactly when that changed.
+"""
+
+import json
+import sys
+
+from workflow import chapters
+
+SCALE = config.get("scale", "smoke")
+NAMES = [chapters.find(name) for name in str(config["chapter"]).split(",")] if "chapter" in config else chapters.chapters()
+PLANNED = {
+    run.key: run
+    for run in (chapters.plan(name, SCALE, chapters.settings(str(config.get("p", "")))) for name in NAMES if chapters.has_scale(name, SCALE))
+}
+
+
+def resources_of(wildcards, name, default):
+    """A chapter's declared resources at this scale, from scales.yml."""
+    return chapters.resources(wildcards.chapter, wildcards.scale).get(name, default)
+
+
+rule all:
+    input:
+        [run.folder / "card.json" for run in PLANNED.values()],
+
+
+rule execute:
+    output:
+        card=str(chapters.BUILD / "runs" / "{chapter}" / "{scale}-{key}" / "card.json"),
+    benchmark:
+        str(chapters.BUILD / "runs" / "{chapter}" / "{scale}-{key}" / "benchmark.tsv")
+    params:
+        values=lambda wildcards: json.dumps(PLANNED[wildcards.key].overrides),
+        python=sys.executable,
+    threads: lambda wildcards: resources_of(wildcards, "threads", 1)
+    resources:
+        mem_mb=lambda wildcards: resources_of(wildcards, "mem_mb", 2000),
+        gpu=lambda wildcards: resources_of(wildcards, "gpu", 0),
+    shell:
+        "OMP_NUM_THREADS={threads} {params.python:q} -m workflow.execute {wildcards.chapter} {wildcards.scale} {wildcards.key} {params.values:q}"

@@ -1,0 +1,183 @@
+"""The verbs behind the Makefile: python -m workflow book | read | run | publish (see --help)."""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from collapse_utils.params import ParameterError
+from workflow import cards, chapters, publish, scorecard
+from workflow.execute import ExecutionError
+
+HTML = chapters.ROOT / "_build" / "html"
+
+
+def main() -> int:
+    """Parse the command line, run the verb; bad input gives one sentence and exit code 2, a failed chapter 1."""
+    parser = argparse.ArgumentParser(prog="python -m workflow")
+    parser.add_argument("verb", choices=["book", "read", "run", "publish"])
+    parser.add_argument("--scale", default="smoke", help="smoke, laptop, gpu or paper")
+    parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
+    parser.add_argument("--set", default="", dest="settings", help='parameters, e.g. "n_generations=20 seed=3"')
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    try:
+        with _only_one():
+            return {"book": book, "read": read, "run": run, "publish": publish_chapters}[args.verb](args)
+    except (chapters.ChapterError, ParameterError, ExecutionError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"workflow: {error.strerror or error}: {error.filename or ''}; nothing was lost, rerun once it is mended.", file=sys.stderr)
+        return 2
+
+
+def book(args) -> int:
+    """Rerun every chapter, judge it, render the book; the pages show the published run, or this one at another scale."""
+    runs, failed = _execute(args)
+    wrong = _judge(runs)
+    status = _render(runs, pages=args.scale != "smoke")
+    print(scorecard.summary())
+    if status == 0:
+        print(f"The book: {(HTML / 'index.html').relative_to(chapters.ROOT)}")
+    return 1 if failed or wrong or status else 0
+
+
+def read(args) -> int:
+    """Render the book with the published outputs and execute nothing."""
+    status = _render([], pages=False)
+    print(f"The book: {(HTML / 'index.html').relative_to(chapters.ROOT)}")
+    return status
+
+
+def run(args) -> int:
+    """Execute chapters and print their verdicts."""
+    runs, failed = _execute(args)
+    wrong = _judge(runs, show=True)
+    return 1 if failed or wrong else 0
+
+
+def publish_chapters(args) -> int:
+    """Run chapters at smoke and laptop scale and make those runs the published ones."""
+    for scale in ("smoke", chapters.PUBLISHED):
+        args.scale = scale
+        runs, failed = _execute(args)
+        for done in runs:
+            publish.publish(done)
+            print(f"published {done.chapter} at {scale} scale")
+        if failed:
+            return 1
+    return 0
+
+
+def _plans(args) -> list[chapters.Run]:
+    names = [chapters.find(name) for name in args.chapter.split(",")] if args.chapter else chapters.chapters()
+    custom = chapters.settings(args.settings)
+    return [chapters.plan(name, args.scale, custom) for name in names if args.chapter or chapters.has_scale(name, args.scale)]
+
+
+def _execute(args) -> tuple[list[chapters.Run], bool]:
+    """Run what is planned and not yet done, through Snakemake; return the finished runs and whether one failed."""
+    plans = _plans(args)
+    due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
+    if due:
+        print(f"{len(due)} of {len(plans)} chapters to run at {args.scale} scale on {args.cores} cores", file=sys.stderr)
+        config = chapters.BUILD / "config.json"
+        config.write_text(json.dumps({"scale": args.scale, "chapter": ",".join(plan.chapter for plan in plans), "p": args.settings}))
+        command = [sys.executable, "-m", "snakemake", "--cores", str(args.cores), "--nolock", "--keep-going", "--rerun-incomplete",
+                   "--rerun-triggers", "mtime", "--directory", str(chapters.BUILD / "snakemake"),
+                   "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(config)]  # fmt: skip
+        started = time.perf_counter()
+        log = chapters.BUILD / "snakemake.log"
+        with log.open("w") as stream, _display(len(due)) as pipe:
+            environment = os.environ | {"PYTHONPATH": str(chapters.ROOT), "COLLAPSE_PROGRESS": str(pipe)}
+            subprocess.run(command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, check=False)
+        print(f"done in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    finished = [plan for plan in plans if (plan.folder / "card.json").exists()]
+    if missing := [plan.chapter for plan in plans if plan not in finished]:
+        print(f"Not finished: {', '.join(missing)}; the log: .build/snakemake.log", file=sys.stderr)
+    return finished, len(finished) < len(plans)
+
+
+@contextlib.contextmanager
+def _display(total: int):
+    """Yield the path of a pipe; what the jobs write there is shown, with the count of those done."""
+    pipe = chapters.BUILD / "progress"
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+
+    def show(done=0):
+        with os.fdopen(os.open(pipe, os.O_RDWR), encoding="utf-8") as lines:
+            while line := lines.readline().rstrip():
+                done += line.startswith(("✓", "✗"))
+                print(f"  [{done}/{total}] {line}", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=show)
+    thread.start()
+    try:
+        yield pipe
+    finally:
+        pipe.open("a").write("\n")  # the empty line ends the display
+        thread.join()
+        pipe.unlink()
+
+
+def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
+    """Print the verdicts that differ from the committed ones (and with show all of them); return whether any does."""
+    wrong = False
+    for done in runs:
+        if show:
+            for verdict in json.loads((done.folder / "verdicts.json").read_text(encoding="utf-8")):
+                print(f"{verdict['id']:9} {verdict['verdict']:13} {verdict['summary']}")
+        for difference in scorecard.differences(done):
+            print(f"{done.chapter} ({done.scale}) {difference}", file=sys.stderr)
+            wrong = True
+    return wrong
+
+
+def _render(runs: list[chapters.Run], pages: bool) -> int:
+    """Build the HTML unless nothing that it shows has changed; return jupyter-book's exit code."""
+    chapters.BUILD.mkdir(exist_ok=True)
+    shown = {done.chapter: {"rerun": str(done.folder), "pages": pages} for done in runs}
+    (chapters.BUILD / "shown.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
+    files = [path for top in ("book", "notebooks", "results") for path in sorted((chapters.ROOT / top).rglob("*")) if path.is_file()]
+    files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "workflow/scorecard.py", "constraints.txt")]
+    files = [path for path in files if "__pycache__" not in path.parts]
+    key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
+    stamp = chapters.BUILD / "html.key"
+    if stamp.exists() and stamp.read_text() == key and (HTML / "index.html").exists():
+        return 0
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(HTML, ignore_errors=True)
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "--all", "-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run(command, cwd=chapters.ROOT, env=os.environ | {"PYTHONPATH": str(chapters.ROOT)}, capture_output=True, text=True)
+    (chapters.BUILD / "jupyter-book.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    problems = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
+    if done.returncode == 0:
+        stamp.write_text(key)
+    else:
+        print("\n".join([*problems[:20], "The book was not built; the log: .build/jupyter-book.log"]), file=sys.stderr)
+    return done.returncode
+
+
+@contextlib.contextmanager
+def _only_one():
+    """Hold the project's lock; the system releases it when the process ends, however it ends."""
+    chapters.BUILD.mkdir(exist_ok=True)
+    with (chapters.BUILD / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise chapters.ChapterError("another run is under way in this folder; wait for it or stop it.") from None
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

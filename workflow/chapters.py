@@ -1,0 +1,121 @@
+"""Chapters, scales and runs: what is to be executed, with which validated parameters, into which folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from collapse_utils import params
+from workflow import cards
+
+ROOT = cards.ROOT
+BUILD = ROOT / ".build"
+RESULTS = ROOT / "results"
+SCALES = ("smoke", "laptop", "gpu", "paper")
+PUBLISHED = "laptop"  # the scale of the committed outputs: the defaults of the parameters cells
+
+
+class ChapterError(ValueError):
+    """A chapter, scale or parameter that does not exist, or a notebook that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One chapter at one scale with its parameters; `folder` is a function of everything that the run depends on."""
+
+    chapter: str
+    scale: str
+    overrides: dict[str, Any]  # what is injected: the scale's values and the user's
+    custom: bool  # whether the user changed parameters: then there is no committed verdict to compare with
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return BUILD / "runs" / self.chapter / f"{self.scale}-{self.key}"
+
+
+def chapters() -> list[str]:
+    """Return the chapters in the order of the table of contents."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    return [Path(file).name for file in files if file.startswith("notebooks/")]
+
+
+def find(name: str) -> str:
+    """Return the one chapter whose name starts with `name`."""
+    hits = [chapter for chapter in chapters() if chapter.startswith(name)]
+    exact = [chapter for chapter in hits if name in (chapter, chapter.split("_")[0])]
+    if len(exact or hits) != 1:
+        raise ChapterError(f"chapter {name!r} must name one of: {', '.join(chapters())}.")
+    return (exact or hits)[0]
+
+
+def source(chapter: str) -> Path:
+    """Return the path of a chapter's notebook."""
+    return ROOT / "notebooks" / f"{chapter}.ipynb"
+
+
+def read(chapter: str) -> nbformat.NotebookNode:
+    """Return a chapter's notebook; raises ChapterError where it is missing or no notebook."""
+    try:
+        return nbformat.read(source(chapter), as_version=4)
+    except (OSError, ValueError) as error:  # nbformat's and JSON's errors are ValueErrors
+        reason = str(error).splitlines()[0][:120]
+        raise ChapterError(f"notebooks/{chapter}.ipynb cannot be read ({reason}); restore it, e.g. by `git checkout`.") from None
+
+
+def declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
+    """Return the parameters of a chapter; raises ChapterError without a parameters cell or with an unread parameter."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if not cells or "parameters" not in cells[0]["metadata"].get("tags", []):
+        raise ChapterError(f"{chapter}: the first code cell must be tagged `parameters`.")
+    found = params.declared(cells[0]["source"])
+    if idle := params.unread(found, [cell["source"] for cell in cells[1:]]):
+        raise ChapterError(f"{chapter}: no cell reads the parameter {', '.join(map(repr, idle))}; use it or remove it.")
+    return found
+
+
+def plan(chapter: str, scale: str, custom: dict[str, Any] | None = None) -> Run:
+    """Return the run of a chapter at a scale, its parameters validated before anything starts."""
+    if scale not in SCALES:
+        raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
+    if not has_scale(chapter, scale):
+        known = [name for name in SCALES if has_scale(chapter, name)]
+        raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
+    notebook = read(chapter)
+    overrides = (_rungs(chapter).get(scale) or {}) | (custom or {})
+    params.validate(declared(chapter, notebook), overrides, where=chapter)
+    lock = ROOT / "constraints.txt"
+    inputs = cards.inputs(notebook) | {"parameters": overrides, "lock": cards.digest(lock.read_bytes())}
+    return Run(chapter, scale, overrides, bool(custom), cards.digest(inputs))
+
+
+def has_scale(chapter: str, scale: str) -> bool:
+    """Return whether a chapter has a scale: the published one always, another where scales.yml gives it."""
+    return scale == PUBLISHED or scale in _rungs(chapter)
+
+
+def resources(chapter: str, scale: str) -> dict[str, int]:
+    """Return what scales.yml declares for a chapter at a scale: threads, mem_mb, gpu."""
+    return (_rungs(chapter).get("resources") or {}).get(scale, {})
+
+
+def _rungs(chapter: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "scales.yml").read_text(encoding="utf-8")).get(chapter) or {}
+
+
+def settings(text: str) -> dict[str, Any]:
+    """Return {'n': 20, 'seed': 3} for 'n=20 seed=3', values read as YAML; raises ChapterError for anything else."""
+    pairs = [word.partition("=") for word in text.split()]
+    if bad := [name + mark for name, mark, value in pairs if not (name and mark and value)]:
+        raise ChapterError(f"parameters must be given as name=value, separated by spaces; got {bad[0]!r}.")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
+
+
+def published(chapter: str, scale: str, name: str) -> Any:
+    """Return results/<scale>/<chapter>/<name>.json, or None where nothing was published."""
+    path = RESULTS / scale / chapter / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

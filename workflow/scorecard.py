@@ -1,0 +1,141 @@
+"""The scorecard: every claim with the paper's number, ours, the published verdict and the one of this machine."""
+
+import html
+import json
+import os
+from pathlib import Path
+
+import yaml
+
+from collapse_utils import claims
+from workflow import cards, chapters
+
+ORDER = ("holds", "fails", "inconclusive", "not run", "not taken up")
+
+
+def shown() -> dict[str, dict]:
+    """Return what this build shows, {chapter: {"rerun": folder or None, "pages": bool}}, as the workflow wrote it."""
+    path = Path(os.environ.get("COLLAPSE_SHOWN", chapters.BUILD / "shown.json"))
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def published() -> dict[str, dict]:
+    """Return {claim: verdict} of the published scale, each with its chapter and card."""
+    found = {}
+    for chapter in chapters.chapters():
+        card = chapters.published(chapter, chapters.PUBLISHED, "card")
+        for verdict in chapters.published(chapter, chapters.PUBLISHED, "verdicts") or []:
+            found[verdict["id"]] = {**verdict, "chapter": chapter, "card": card}
+    return found
+
+
+def rerun() -> dict[str, dict]:
+    """Return {claim: verdict} of the runs on this machine that the build shows."""
+    found = {}
+    for chapter, entry in shown().items():
+        folder = entry.get("rerun")
+        if folder and (Path(folder) / "verdicts.json").exists():
+            verdicts = json.loads((Path(folder) / "verdicts.json").read_text(encoding="utf-8"))
+            found |= {verdict["id"]: {**verdict, "chapter": chapter} for verdict in verdicts}
+    return found
+
+
+def counts() -> dict[str, int]:
+    """Return how many claims have each published verdict, *not run* and *not taken up* included."""
+    ours, tally = published(), dict.fromkeys(ORDER, 0)
+    for id_, claim in claims.ledger().items():
+        tally[status(claim, ours.get(id_))] += 1
+    return tally
+
+
+def status(claim: dict, verdict: dict | None) -> str:
+    """Return the word for a claim: its verdict, *not run* (it has a chapter), or *not taken up*."""
+    if verdict:
+        return verdict["verdict"]
+    return "not run" if "test" in claim else "not taken up"
+
+
+def summary() -> str:
+    """Return the scorecard in one line."""
+    tally = counts()
+    said = ", ".join(f"{tally[word]} {word}" for word in ORDER if tally[word])
+    return f"{sum(tally.values())} claims of {len(list(claims.FOLDER.glob('*.yml')))} papers: {said}."
+
+
+def differences(run: chapters.Run) -> list[str]:
+    """Return the verdicts of a run that differ from the committed ones of its scale, one sentence each."""
+    committed = chapters.published(run.chapter, run.scale, "verdicts")
+    if run.custom or committed is None:
+        return []
+    before = {verdict["id"]: verdict["verdict"] for verdict in committed}
+    now = {v["id"]: v for v in json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))}
+    gone = [f"{id_}: committed as {before[id_]}, not judged now" for id_ in before.keys() - now.keys()]
+    return gone + [
+        f"{id_}: committed as {before.get(id_, 'not judged')}, now {v['verdict']} ({v['summary']})"
+        for id_, v in now.items()
+        if v["verdict"] != before.get(id_)
+    ]
+
+
+def markdown() -> str:
+    """Return the scorecard's tables as MyST Markdown, one section a paper, judged claims before the others."""
+    ours, here = published(), rerun()
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(claims.FOLDER.glob("*.yml"))]
+    files.sort(key=lambda paper: (-sum(id_ in ours for id_ in paper["claims"]), paper["name"]))
+    parts = [f"{summary()}\n"]
+    for paper in files:
+        judged = {id_: claim for id_, claim in paper["claims"].items() if "test" in claim}
+        rest = {id_: claim for id_, claim in paper["claims"].items() if "test" not in claim}
+        parts.append(f"\n## {paper['name']}\n\n*{paper['title']}* ({paper['version']}) {{cite}}`{paper['paper']}`\n")
+        if judged:
+            rows = "".join(_row(id_, claim, ours.get(id_), here.get(id_)) for id_, claim in judged.items())
+            head = "<tr><th>claim</th><th>paper</th><th>ours</th><th>published</th><th>rerun here</th></tr>"
+            parts.append(_raw(f'<div class="table-wrap"><table class="scorecard"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'))
+        if rest:
+            items = "".join(f"<li><b>{id_}</b> {html.escape(claim['says'].strip())} <i>({_where(claim)})</i></li>" for id_, claim in rest.items())
+            parts.append(_raw(f"<details><summary>{len(rest)} not taken up</summary><ul>{items}</ul></details>"))
+    return "\n".join(parts)
+
+
+def run_line(chapter: str, card: dict | None) -> str:
+    """Return the line that says which run a page shows, with the files behind its figures (HTML)."""
+    if card is None:
+        return "This chapter has not been run yet."
+    values = ", ".join(f"{name} = {value}" for name, value in card["parameters"].items()) or "the defaults of the parameters cell"
+    tables = " · ".join(f'<a href="../data/{chapter}/{Path(name).stem}.csv" download>{Path(name).stem}.csv</a>' for name in card["results"])
+    stale = cards.changed(card, chapters.read(chapter))
+    note = f" <b>Measured with earlier code</b> ({', '.join(stale)} changed since)." if stale else ""
+    return (
+        f"Run shown: {card['scale']} scale, {card['date']}, {card['wall_s']:.0f} s on {card['threads']} thread of a {card['device']}, "
+        f"{card['peak_mb']} MB; parameters: {html.escape(values)}.{note}"
+        + (f" Data behind the figures: {tables}." if tables else "")
+        + f' <a href="../data/{chapter}/{chapter}.ipynb" download>This notebook</a>.'
+    )
+
+
+def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
+    link = f'<a href="../notebooks/{claim["chapter"]}.html#verdicts">{id_}</a>'
+    number = html.escape(claim.get("published", "–").strip())
+    measured = html.escape(ours["summary"]) + _size(ours) if ours else "–"
+    said = f"{link} {html.escape(claim['says'].strip())} <i>({_where(claim)})</i>"
+    return f"<tr><td>{said}</td><td>{number}</td><td>{measured}</td>{_cell(status(claim, ours), ours)}{_cell(status(claim, here), here)}</tr>"
+
+
+def _cell(word: str, verdict: dict | None) -> str:
+    scale = f"<br><small>{verdict['scale']}</small>" if verdict else ""
+    return f'<td class="verdict {word.replace(" ", "-")}">{word if verdict else "not run"}{scale}</td>'
+
+
+def _size(verdict: dict) -> str:
+    evidence = verdict["evidence"]
+    unit = "seeds" if verdict["rule"]["kind"] == "ordered" else "replicates"
+    horizon = f", horizon {evidence['at'][-1]:g}" if "at" in evidence else ""
+    return f"<br><small>{evidence['n']} {unit}{horizon}</small>" if evidence["n"] > 1 else f"<br><small>deterministic{horizon}</small>"
+
+
+def _where(claim: dict) -> str:
+    return html.escape(claim["where"].strip())
+
+
+def _raw(text: str) -> str:
+    return f"```{{raw}} html\n{text}\n```\n"
