@@ -81,7 +81,7 @@ def _idx(file):
     """One gzipped idx file (LeCun's MNIST format) as an array of uint8."""
     root = os.environ.get("COLLAPSE_DATA")
     if not root:
-        raise OSError("corpora: mnist must be read from a local mirror; set COLLAPSE_DATA to the folder that holds mnist/MNIST/raw.")
+        raise OSError("corpora: mnist must be read from a local mirror; set COLLAPSE_DATA to the folder with mnist/MNIST/raw.")
     path = Path(root) / "mnist" / "MNIST" / "raw" / file
     if not path.is_file():
         raise OSError(f"corpora: mnist must have {path}; no such file; put the official file there.")
