@@ -5,8 +5,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from collapse_utils import feedback_loop
+from collapse_utils import claims, feedback_loop
 from collapse_utils.linear import FixedDesign, FreshDesign, gaussian, risk
+from collapse_utils.metrics import relative
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
 from collapse_utils.theory import demystified as theory
 from collapse_utils.theory import linear, universality
@@ -127,3 +128,26 @@ def test_real_and_last_in_the_loop(seed):
     design = FixedDesign(np.ones((r, 2, 1)), gaussian(np.sqrt(2)))  # the mean of two rows: first risk 1
     assert agrees(chain(design, np.zeros((r, 1)), 2, 5, rng, real_and_last), universality.real_and_last(n)).all()
     assert not agrees(chain(design, np.zeros((r, 1)), 2, 5, rng, accumulate), universality.real_and_last(n))[4:].any()
+
+
+def test_swapped_arms_fail(seed):
+    """Each claim judged with the other arm's run comes out as fails, with its own as holds."""
+    d, rows, r, rng, n = 20, 8, 800, np.random.default_rng(seed), np.arange(1, 5)
+    truth = rng.standard_normal((r, d))
+    truth /= np.linalg.norm(truth, axis=1, keepdims=True)
+    shared = chain(FixedDesign(rng.standard_normal((r, rows, d)), gaussian(0.0)), truth, rows, 4, rng)
+    fresh = chain(FreshDesign(d, r, gaussian(1.0), gaussian(0.0)), truth, rows, 4, rng)
+    jump, rate = theory.shared_design_bias(n, d, rows), theory.fresh_design_bias(n, d, rows)
+    assert claims.equal("DEM-5", shared, jump, rate).verdict == "holds"
+    assert claims.equal("DEM-5", fresh, jump, rate).verdict == "fails"
+    assert claims.equal("DEM-6", fresh, rate, jump).verdict == "holds"
+    assert claims.equal("DEM-6", shared, rate, jump).verdict == "fails"
+    design = FixedDesign(rng.standard_normal((1, 30, 12)) * np.ones((r, 1, 1)), gaussian(1.0))
+    unit = np.trace(np.linalg.inv(design.x[0].T @ design.x[0]))
+    kept, replaced = (chain(design, np.zeros((r, 12)), 30, 8, rng, mix) / unit for mix in (accumulate, replace))
+    n = np.arange(1, 9)
+    assert claims.equal("DEY-1b", replaced, n, linear.replace_multiple(n)).verdict == "holds"
+    assert claims.equal("DEY-1b", kept, n, linear.replace_multiple(n)).verdict == "fails"
+    assert claims.equal("DEY-2b", kept, linear.accumulate(n), universality.real_and_last(n)).verdict != "fails"
+    assert claims.equal("DEY-2b", replaced, linear.accumulate(n), universality.real_and_last(n)).verdict == "fails"
+    assert claims.equal("DEY-2a", relative(replaced), linear.accumulate(n), universality.real_and_last(n)).verdict == "fails"
