@@ -60,6 +60,8 @@ class FixedDesign:
 
     @cached_property
     def _inverse_gram(self):
+        if self.x.shape[1] < self.x.shape[2] and self.penalty == 0:  # the minimum-norm solution
+            return np.linalg.pinv(self._gram(), rcond=1e-10, hermitian=True)
         return np.linalg.inv(self._gram() + self.x.shape[1] * self.penalty * np.eye(self.x.shape[2]))
 
 

@@ -45,3 +45,21 @@ def replicate(experiment: Callable, n_replicates: int, rng: np.random.Generator,
         for name, samples in experiment(min(chunk, n_replicates - start), rng).items():
             moments.setdefault(name, Moments()).add(samples)
     return moments
+
+
+def collect(experiment: Callable, n_replicates: int, rng: np.random.Generator, chunk: int = 200) -> np.ndarray:
+    """Return every sample of experiment(r, rng), an array (r, …), run in chunks: (n_replicates, …).
+
+    For small samples that are needed pairwise, as by relative; replicate keeps only their moments.
+    """
+    return np.concatenate([experiment(min(chunk, n_replicates - start), rng) for start in range(0, n_replicates, chunk)])
+
+
+def relative(samples: np.ndarray) -> np.ndarray:
+    """Return samples (R, k) whose mean is mean(samples)/mean(first column), with the spread of that ratio (delta method).
+
+    r + (x_n − r x_1)/x̄_1 with r = x̄_n/x̄_1: the error of the denominator is carried, not ignored.
+    """
+    mean = samples.mean(axis=0)
+    ratio = mean / mean[0]
+    return ratio + (samples - ratio * samples[:, :1]) / mean[0]

@@ -1,0 +1,94 @@
+"""Real data sets, each checked against its hash: embedded in scikit-learn, or in the local mirror $COLLAPSE_DATA."""
+
+import functools
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+SHA256 = {  # of the float64 features followed by the float64 targets, little endian, row by row
+    "breast_cancer": "cdd5f37c36cbdfc2e5ee074cec7540fac54340874afb25917a673e446270d0d0",
+    "diabetes": "84ec38030d0ff6dfdc32f475c5633e39e7ada9dbc328d3deb29bb757eec6a331",
+    "digits": "f19a7d92591ca0a1ffc65ec172e8149afdff995e0d2c4cb0afd151f38471ff90",
+}
+MNIST_MD5 = {  # the official sums of the training set
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+}
+
+
+def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return features (N, k) and targets (N,) of a data set, as float64, read-only.
+
+    name: breast_cancer (569 × 30), diabetes (442 × 10) or digits (1797 × 64), which scikit-learn carries, or mnist
+    (60000 × 784), read from $COLLAPSE_DATA. Raises ValueError for another name, OSError for a missing or damaged file.
+    """
+    x, y, _ = _read(name)
+    return x, y
+
+
+def fingerprint(name: str) -> str:
+    """Return the SHA-256 of a data set's features and targets, for the run card. Raises as load does."""
+    return _read(name)[2]
+
+
+def components(x: np.ndarray, k: int) -> np.ndarray:
+    """Return a column of ones and the k leading principal components of the standardised features: (N, k + 1).
+
+    Features without spread are dropped; each component is scaled to mean 0 and variance 1.
+    Raises ValueError where the features span fewer than k dimensions.
+    """
+    spread = x.std(axis=0)
+    z = (x[:, spread > 0] - x[:, spread > 0].mean(axis=0)) / spread[spread > 0]
+    value, vector = np.linalg.eigh(z.T @ z / len(z))
+    rank = int((value > 1e-10 * value[-1]).sum())
+    if not 1 <= k <= rank:
+        raise ValueError(f"components: k must lie between 1 and the rank {rank} of the features; got {k}.")
+    leading = vector[:, ::-1][:, :k] * np.sign(vector[:, ::-1][:, :k].sum(axis=0))
+    return np.column_stack([np.ones(len(z)), z @ leading / np.sqrt(value[::-1][:k])])
+
+
+@functools.lru_cache(maxsize=2)
+def _read(name):
+    if name == "mnist":
+        x, y = (_idx(file) for file in MNIST_MD5)
+        x = x.reshape(len(x), -1)
+    elif name in SHA256:
+        x, y = _embedded(name)
+    else:
+        raise ValueError(f"corpora: name must be one of {', '.join([*SHA256, 'mnist'])}; got {name!r}.")
+    x, y = np.ascontiguousarray(x, "<f8"), np.ascontiguousarray(y, "<f8")
+    digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+    if digest != SHA256.get(name, digest):
+        raise OSError(f"corpora: {name} must have SHA-256 {SHA256[name]}; got {digest}; reinstall scikit-learn.")
+    x.flags.writeable = y.flags.writeable = False
+    return x, y, digest
+
+
+def _embedded(name):
+    from sklearn import datasets
+
+    try:
+        return getattr(datasets, f"load_{name}")(return_X_y=True)
+    except Exception as error:  # a damaged file can break in any reader
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OSError(f"corpora: {name} must be readable in scikit-learn; got {reason!r}; reinstall scikit-learn.") from error
+
+
+def _idx(file):
+    """One gzipped idx file (LeCun's MNIST format) as an array of uint8."""
+    root = os.environ.get("COLLAPSE_DATA")
+    if not root:
+        raise OSError("corpora: mnist must be read from a local mirror; set COLLAPSE_DATA to the folder with mnist/MNIST/raw.")
+    path = Path(root) / "mnist" / "MNIST" / "raw" / file
+    if not path.is_file():
+        raise OSError(f"corpora: mnist must have {path}; no such file; put the official file there.")
+    packed = path.read_bytes()
+    digest = hashlib.md5(packed, usedforsecurity=False).hexdigest()
+    if digest != MNIST_MD5[file]:
+        raise OSError(f"corpora: {path} must have the official MD5 {MNIST_MD5[file]}; got {digest}; replace the file.")
+    raw = gzip.decompress(packed)
+    shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)

@@ -1,0 +1,103 @@
+"""Real data: shapes and hashes, one clear sentence for each kind of damage, the official MNIST where it is at hand."""
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collapse_utils import corpora
+
+MIRROR = Path(os.environ.get("COLLAPSE_DATA", "")) / "mnist" / "MNIST" / "raw"
+needs_mnist = pytest.mark.skipif(
+    not os.environ.get("COLLAPSE_DATA") or not MIRROR.is_dir(), reason="COLLAPSE_DATA holds no mnist/MNIST/raw"
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    corpora._read.cache_clear()
+    yield
+    corpora._read.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "shape"), [("breast_cancer", (569, 30)), ("diabetes", (442, 10)), ("digits", (1797, 64))])
+def test_embedded_sets_are_the_known_ones(name, shape):
+    x, y = corpora.load(name)
+    assert x.shape == shape
+    assert y.shape == shape[:1]
+    assert corpora.fingerprint(name) == corpora.SHA256[name]
+    with pytest.raises(ValueError, match="read-only"):
+        x[0] = 0
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="must be one of breast_cancer, diabetes, digits, mnist; got 'iris'"):
+        corpora.load("iris")
+
+
+def test_changed_and_missing_embedded_data_are_named(monkeypatch):
+    from sklearn import datasets
+
+    x, y = datasets.load_diabetes(return_X_y=True)
+    x[3, 3] += 1e-9
+    monkeypatch.setattr(datasets, "load_diabetes", lambda return_X_y: (x, y))
+    with pytest.raises(OSError, match=r"diabetes must have SHA-256 84ec.*; got .*; reinstall scikit-learn"):
+        corpora.load("diabetes")
+
+    def gone(return_X_y):
+        raise FileNotFoundError("diabetes_data_raw.csv.gz")
+
+    monkeypatch.setattr(datasets, "load_diabetes", gone)
+    with pytest.raises(OSError, match=r"diabetes must be readable.*diabetes_data_raw.*reinstall scikit-learn"):
+        corpora.load("diabetes")
+
+
+def test_mnist_without_a_mirror_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.delenv("COLLAPSE_DATA", raising=False)
+    with pytest.raises(OSError, match="set COLLAPSE_DATA to the folder"):
+        corpora.load("mnist")
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
+    with pytest.raises(OSError, match="no such file; put the official file there"):
+        corpora.load("mnist")
+    raw = tmp_path / "mnist" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in corpora.MNIST_MD5:
+        (raw / file).write_bytes(gzip.compress(b"not MNIST"))
+    with pytest.raises(OSError, match=r"must have the official MD5 f68b.*; got .*; replace the file"):
+        corpora.load("mnist")
+
+
+@needs_mnist
+def test_mnist_is_the_official_training_set():
+    x, y = corpora.load("mnist")
+    assert x.shape == (60000, 784)
+    assert x.min() == 0
+    assert x.max() == 255
+    np.testing.assert_array_equal(np.bincount(y.astype(int))[:3], [5923, 6742, 5958])
+
+
+@needs_mnist
+def test_a_damaged_mnist_is_refused(monkeypatch, tmp_path):
+    raw = tmp_path / "mnist" / "MNIST" / "raw"
+    shutil.copytree(MIRROR, raw)
+    labels = raw / "train-labels-idx1-ubyte.gz"
+    labels.chmod(0o644)
+    labels.write_bytes(labels.read_bytes()[:-1])
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
+    with pytest.raises(OSError, match=r"train-labels-idx1-ubyte\.gz must have the official MD5"):
+        corpora.load("mnist")
+
+
+def test_components_are_the_singular_vectors():
+    x, _ = corpora.load("digits")
+    ours = corpora.components(x, 5)
+    z = (x - x.mean(axis=0))[:, x.std(axis=0) > 0]
+    left, _, _ = np.linalg.svd(z / z.std(axis=0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(ours[:, 1:] / np.sqrt(len(x))), np.abs(left[:, :5]), atol=1e-8)
+    np.testing.assert_array_equal(ours[:, 0], 1)
+    np.testing.assert_allclose(ours[:, 1:].T @ ours[:, 1:] / len(x), np.eye(5), atol=1e-8)
+    with pytest.raises(ValueError, match="k must lie between 1 and the rank 61 of the features; got 62"):
+        corpora.components(x, 62)
