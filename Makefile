@@ -43,4 +43,4 @@ bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same
 clean:           ## remove what was built, the environment excepted
 	rm -rf .build _build .snakemake
 
-LIGHT := notebooks/02_linear_models.ipynb
+LIGHT := notebooks/02_linear_models.ipynb notebooks/03b_downstream.ipynb

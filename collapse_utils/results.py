@@ -29,10 +29,12 @@ class Table:
         return {TABLE_MIME: json.dumps(data), "text/plain": f"table {self.name}: {shape}"}
 
 
-def table(name: str, frame: pd.DataFrame) -> Table:
+def table(name: str, frame: pd.DataFrame) -> None:
     """Publish a tidy table: the workflow stores it as <name>.parquet, the page offers it for download."""
+    from IPython.display import display
+
     _tables[name] = frame.reset_index(drop=True)
-    return Table(name, _tables[name])
+    display(Table(name, _tables[name]))
 
 
 def number(key: str, name: str, column: str, spec: str = ".3g", **where: Any) -> None:
