@@ -134,3 +134,12 @@ def test_style(command):
         [str(Path(sys.executable).with_name(command[0])), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
+def test_the_readme_s_example_runs_and_stays_below_the_bound():
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S).group(1)
+    assert len(code.strip().splitlines()) <= 8
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    risks = [float(value) for value in re.findall(r"\d+\.\d+", done.stdout)]
+    assert len(risks) == 10
+    assert risks[-1] < 1.7 * risks[0]  # π²/6 = 1.645, five standard errors above; replace would stand at ten
