@@ -233,3 +233,12 @@ def test_killed_in_mid_run_a_rerun_completes(copy):
     assert again.returncode == 0, again.stderr
     assert len(list((copy / ".build" / "runs").rglob("card.json"))) == 1
     assert not list((copy / ".build" / "runs").glob("*/.*"))
+
+
+def test_the_plain_snakemake_command_works(copy):
+    """As a user types it: no PYTHONPATH, and a chapter's number that the command line reads as an integer."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+    command = [str(Path(sys.executable).with_name("snakemake")), "-c1", "--config", "chapter=02", "scale=smoke"]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((copy / ".build" / "runs" / "02_linear_models").glob("smoke-*/card.json"))) == 1

@@ -45,7 +45,8 @@ def chapters() -> list[str]:
 
 
 def find(name: str) -> str:
-    """Return the one chapter whose name starts with `name`."""
+    """Return the one chapter whose name starts with `name`; 2 is 02."""
+    name = name.zfill(2) if name.isdigit() else name
     hits = [chapter for chapter in chapters() if chapter.startswith(name)]
     exact = [chapter for chapter in hits if name in (chapter, chapter.split("_")[0])]
     if len(exact or hits) != 1:

@@ -110,8 +110,11 @@ def run_line(chapter: str, card: dict | None) -> str:
     tables = " · ".join(
         f'<a href="../data/{chapter}/{Path(name).stem}.csv" download>{Path(name).stem}.csv</a>' for name in card["results"]
     )
-    stale = cards.changed(card, chapters.read(chapter))
+    notebook = chapters.read(chapter)
+    stale = cards.changed(card, notebook)
     note = f" <b>Measured with earlier code</b> ({', '.join(stale)} changed since)." if stale else ""
+    if cards.inputs(notebook)["figures"] != card["figures"]:
+        note += " Figures drawn with an earlier version of the plotting module; the numbers are not affected."
     return (
         f"Run shown: {card['scale']} scale, {card['date']}, {card['wall_s']:.0f} s on {card['threads']} thread of a {card['device']}, "
         f"{card['peak_mb']} MB; parameters: {html.escape(values)}.{note}"
