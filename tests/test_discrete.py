@@ -1,29 +1,53 @@
-"""The discrete chain: exact absorption times against a Markov chain that shares no code with them."""
+"""The discrete chain: exact laws against Markov chains that share no code with them, and against the loop."""
+
+from itertools import islice
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
+from collapse_utils import claims, feedback_loop, kde
+from collapse_utils.data import Ensemble
+from collapse_utils.metrics import replicate
+from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
 from collapse_utils.theory import discrete as theory
+from collapse_utils.theory import gaussian
+
+
+def wright_fisher(m):
+    """The transition matrix of the number of copies of one of two states, and the law of a first sample's copies."""
+    k = np.arange(m + 1)
+    return binom.pmf(k[None], m, k[:, None] / m), lambda p: binom.pmf(k, m, p)
 
 
 @pytest.mark.parametrize("m", [1, 2, 5, 12])
 @pytest.mark.parametrize("p", [0.5, 0.2])
 def test_two_states_equal_the_fundamental_matrix(m, p):
-    """Mean time from Binomial(m, p) copies by (I − Q)⁻¹ of the binomial transition matrix."""
-    k = np.arange(m + 1)
-    inner = binom.pmf(k[None, 1:-1], m, k[1:-1, None] / m)
+    """Forwards, by (I − Q)⁻¹ of the binomial chain, what the theory counts backwards."""
+    chain, start = wright_fisher(m)
     times = np.zeros(m + 1)
-    if m > 1:
-        times[1:-1] = np.linalg.solve(np.eye(m - 1) - inner, np.ones(m - 1))
-    expected = binom.pmf(k, m, p) @ times
-    assert abs(theory.absorption_time([p, 1 - p], m) - expected) < 1e-9
+    times[1:-1] = np.linalg.solve(np.eye(m - 1) - chain[1:-1, 1:-1], np.ones(m - 1))
+    assert abs(theory.absorption_time([p, 1 - p], m) - start(p) @ times) < 1e-9
 
 
-def test_occupancy_rows_are_laws_with_the_right_mean():
-    table = theory.ancestors(9)
+@pytest.mark.parametrize("m", [2, 7])
+def test_two_states_are_unabsorbed_as_the_powers_of_the_chain_say(m):
+    chain, start = wright_fisher(m)
+    forwards = [start(0.3) @ np.linalg.matrix_power(chain, t) for t in range(9)]
+    expected = [1 - law[0] - law[-1] for law in forwards]
+    np.testing.assert_allclose(theory.unabsorbed([0.3, 0.7], m, 8), expected, atol=1e-12)
+
+
+def test_the_tail_sums_to_the_mean_and_decays_by_one_part_in_m():
+    p = [0.5, 0.3, 0.2]
+    tail = theory.unabsorbed(p, 9, 600)
+    assert abs(tail.sum() - theory.absorption_time(p, 9)) < 1e-9
+    assert abs(tail[301] / tail[300] - (1 - 1 / 9)) < 1e-9
+
+
+def test_parents_are_counted_like_balls_in_boxes():
+    table, j = theory.ancestors(9), np.arange(10)
     np.testing.assert_allclose(table.sum(axis=1), 1)
-    j = np.arange(10)
     np.testing.assert_allclose(table @ j, 9 * (1 - (1 - 1 / 9) ** j))
 
 
@@ -35,9 +59,58 @@ def test_absorption_times_approach_the_diffusion_limit():
     assert abs(theory.absorption_time_limit(p, 1) - 18 * np.log(10 / 9)) < 1e-12
 
 
-def test_survival_and_diversity_limits():
-    s = theory.survival(20_000)
+def test_survivors_tend_to_the_branching_process():
+    s = theory.branching(20_000)
     assert s[1] == 1 - np.exp(-1)
     assert abs(s[-1] * 20_000 / 2 - 1) < 2e-3
-    x = np.pi / np.sqrt(7)
-    assert abs(theory.diversity_accumulate(np.array([100_000]), 7)[0] - np.sin(x) / x) < 1e-5
+    gaps = [np.abs(theory.survivors(m, 10) / s[:11] - 1).max() for m in (50, 500)]
+    assert 8 < gaps[0] / gaps[1] < 12  # first order in 1/m
+    np.testing.assert_allclose(theory.survivors(8, 2)[1], 1 - (7 / 8) ** 8)
+
+
+def test_polyas_urn_follows_its_recursion():
+    m, diversity, total = 6, 1 - 1 / 6, 6
+    for n in (1, 2, 3):
+        assert abs(theory.urn(n, m) - diversity) < 1e-12
+        for _ in range(m):
+            diversity, total = diversity * (1 - 1 / (total + 1) ** 2), total + 1
+
+
+def chain(mix, m, n_fits, states=4):
+    """Follow 1 − Σ x_i² of the training data of r chains over a uniform alphabet, over its true value, (r, n_fits)."""
+
+    def experiment(r, rng):
+        loop = feedback_loop(kde.fit(lambda rows: 0.0), Ensemble(rng.integers(states, size=(m, r))), mix, rng)
+        shares = (np.stack([(g.data.rows == i).mean(axis=0) for i in range(states)]) for g in islice(loop, n_fits))
+        return {"diversity": np.stack([1 - (x**2).sum(axis=0) for x in shares], axis=1) / (1 - 1 / states)}
+
+    return experiment
+
+
+def test_diversity_is_the_variance_of_the_gaussian_chain_and_swapped_arms_fail(seed):
+    """The claim of accumulate, fed with replace, fails; every regime's diversity has the Gaussian law of divisor m."""
+    n, m = np.arange(1, 16), 10
+    regimes = {replace: (), accumulate: (), accumulate_subsample: (), mixture(0.2): (2,)}
+    names = ("replace", "accumulate", "accumulate_subsample", "mixture")
+    rng = np.random.default_rng(seed)
+    for (mix, extra), name in zip(regimes.items(), names, strict=True):
+        run = replicate(chain(mix, m, 15), 4000, rng)["diversity"]
+        law = getattr(gaussian, name)(15, m, *extra, 0).variance
+        assert (np.abs(run.mean - law) < 5.7 * run.se).all(), name
+        wrong = getattr(gaussian, name)(15, m, *extra, 1).variance  # the divisor m − 1 is to be rejected
+        assert (np.abs(run.mean - wrong) > 5.7 * run.se).any(), name
+        verdict = claims.equal("KAZ-10c", run, gaussian.accumulate(15, m, 0).variance, theory.urn(n, m), at=n).verdict
+        assert verdict == ("holds" if name == "accumulate" else "fails"), name
+
+
+def test_times_of_the_loop_and_a_swapped_arm(seed):
+    """Chains of the loop have the exact mean time; rows from a pool, which are never absorbed, do not."""
+    rng = np.random.default_rng(seed)
+    p, m, horizon = [0.6, 0.4], 6, 120  # P(unabsorbed at the horizon) < 1e-9
+    for mix, agrees in ((replace, True), (accumulate, False)):
+        real = Ensemble((rng.random((m, 2000)) < p[0]).astype(int))
+        mixed = np.zeros(2000)
+        for g in islice(feedback_loop(kde.fit(lambda rows: 0.0), real, mix, rng), horizon):
+            mixed += (g.data.rows != g.data.rows[0]).any(axis=0)
+        surprise = (mixed.mean() - theory.absorption_time(p, m)) / (mixed.std() / np.sqrt(2000))
+        assert (abs(surprise) < 5.7) == agrees

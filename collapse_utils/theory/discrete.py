@@ -1,10 +1,10 @@
-"""A finite set of states resampled for ever: the Wright-Fisher chain and its relatives."""
+"""A finite set of states resampled for ever, m rows a generation: the Wright-Fisher chain, followed backwards."""
 
 import numpy as np
 
 
 def ancestors(m: int) -> np.ndarray:
-    """Return the matrix (m+1, m+1) of P(j rows have k distinct parents among m), the occupancy law of j balls in m boxes."""
+    """Return the matrix (m+1, m+1) of P(j rows have k distinct parents among m): j balls thrown into m boxes hit k of them."""
     table = np.zeros((m + 1, m + 1))
     table[0, 0] = 1.0
     k = np.arange(m + 1)
@@ -15,39 +15,62 @@ def ancestors(m: int) -> np.ndarray:
 
 
 def absorption_time(p, m: int) -> float:
-    """Exact mean number of resamplings until one state is left, from m rows drawn from p (K,) (ours).
+    """Exact mean number of resamplings until one state is left, from m rows drawn from p (K,) (ours):
 
-    E T = Σ_j v_j (1 − Σ_i p_i^j), v_j the expected number of generations in which all m rows descend from j rows of
-    the first data set: they are of one state exactly if those j are.
+        E τ = Σ_{j≥2} v_j (1 − Σ_i p_i^j),
+
+    v_j the expected number of generations whose m rows descend from j rows of the first data set.
     """
     p, chain = np.asarray(p, float), ancestors(m)
     visits = np.linalg.solve((np.eye(m - 1) - chain[2:, 2:]).T, np.eye(m - 1)[-1]) if m > 1 else np.zeros(0)
-    j = np.arange(2, m + 1)
-    return float(visits @ (1 - (p[:, None] ** j).sum(axis=0)))
+    return float(visits @ _mixed(p, m)[2:])
 
 
 def absorption_time_limit(p, m: int) -> float:
-    """Mean absorption time for large m: −2m Σ_i (1−p_i) log(1−p_i) (diffusion limit of the Wright-Fisher chain)."""
+    """Mean absorption time for large m: −2m Σ_i (1−p_i) log(1−p_i) (Ewens 2004, the diffusion limit of Wright-Fisher)."""
     rest = 1 - np.asarray(p, float)
     return float(-2 * m * (rest * np.log(rest)).sum())
 
 
-def survival(n_generations: int) -> np.ndarray:
-    """P(a single row has descendants after 0, 1, … generations) for m → ∞: s_0 = 1, s_{k+1} = 1 − exp(−s_k) ~ 2/k.
+def unabsorbed(p, m: int, n_generations: int) -> np.ndarray:
+    """P(more than one state is left) after 0, 1, …, n_generations resamplings of m rows drawn from p (K,), exact (ours).
 
-    The critical Poisson branching process (Kolmogorov 1938); shape (n_generations + 1,).
+    Σ_j P(A_t = j)(1 − Σ_i p_i^j) with A_t the number of rows of the first data set that have descendants.
     """
+    return _ancestor_laws(m, n_generations) @ _mixed(np.asarray(p, float), m)
+
+
+def survivors(m: int, n_generations: int) -> np.ndarray:
+    """E share of m rows that have descendants after 0, 1, …, n_generations resamplings, exact (ours)."""
+    return _ancestor_laws(m, n_generations) @ np.arange(m + 1) / m
+
+
+def branching(n_generations: int) -> np.ndarray:
+    """The limit of survivors for m → ∞: s_0 = 1, s_{k+1} = 1 − exp(−s_k) ~ 2/k (Kolmogorov 1938, critical branching)."""
     s = [1.0]
     for _ in range(n_generations):
         s.append(1 - np.exp(-s[-1]))
     return np.array(s)
 
 
-def diversity_accumulate(n, m: int):
-    """E[1 − Σ_i x_i²] of the pool under accumulate, in units of the true diversity: ∏_{k≤n}(1 − 1/(m k²)) (ours).
+def urn(n, m: int):
+    """E[1 − Σ_i x_i²] of Pólya's urn with n·m rows, over that of the truth: m real rows, then copies one by one (Pólya 1930):
 
-    The same product as the variance of the accumulated Gaussian chain (Kazdan 2024, 2410.16713, Lemma 3); its limit
-    is sin(π/√m)/(π/√m).
+    (1 − 1/m) · m/(m+1) · (nm+1)/(nm).
     """
-    k = np.arange(1, int(np.max(n)) + 1)
-    return np.cumprod(1 - 1 / (m * k**2.0))[np.asarray(n) - 1]
+    total = np.asarray(n, float) * m
+    return (m - 1) / (m + 1) * (total + 1) / total
+
+
+def _mixed(p, m):
+    """P(j independent draws from p are not all of one state), j = 0 … m; 0 for j = 0."""
+    alike = (p[:, None] ** np.arange(m + 1)).sum(axis=0)
+    return np.where(np.arange(m + 1) > 0, 1 - alike, 0.0)
+
+
+def _ancestor_laws(m, n_generations):
+    """The law of the number of ancestors after 0, 1, …, n_generations resamplings, (n_generations + 1, m + 1)."""
+    chain, laws = ancestors(m), [np.eye(m + 1)[m]]
+    for _ in range(n_generations):
+        laws.append(laws[-1] @ chain)
+    return np.array(laws)
