@@ -98,6 +98,7 @@ def test_notebooks_keep_the_rules(chapter):
     for cell in figures:
         assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40, cell["id"]
         assert cell.metadata["mystnb"]["figure"]["caption"], cell["id"]
+        assert len(cell.outputs) == 1, f"{cell['id']} shows more than its figure"
     for cell in code:
         assert cell.outputs or cell.execution_count, f"{cell['id']} was not run"
         assert not re.search(r"^\s*[%!]", cell.source, re.M), f"{cell['id']} uses a magic"
