@@ -11,6 +11,7 @@ from collapse_utils.linear import FreshDesign, gaussian, risk
 from collapse_utils.metrics import collect, relative, replicate
 from collapse_utils.mixtures import parts, ridge, second_moments
 from collapse_utils.regimes import fresh_real_and_last
+from collapse_utils.shallow import two_layers
 from collapse_utils.theory import strong
 
 ALARM = 1e-6
@@ -119,6 +120,49 @@ def test_second_moments_are_unbiased_given_the_rows(seed):
     assert (np.abs(rest - 3 * mixing @ mixing.T) < slack).all()
     plain = mean + rest / (40 * eigenvalues[:, None, None])
     assert (np.abs(plain - truth) > width).any()  # the rival: products of least-squares weights as they are
+
+
+class Drawn:
+    """A generator that hands out one data set's first layer."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def standard_normal(self, shape):
+        assert shape == self.first.shape
+        return self.first
+
+
+def test_networks_side_by_side_are_networks_one_by_one(seed):
+    rng = np.random.default_rng(seed)
+    x, y, first = rng.standard_normal((3, 20, 4)), rng.standard_normal((3, 2, 20, 5)), rng.standard_normal((3, 4, 8))
+    both = two_layers(x, y, 8, 30, 0.05, Drawn(first))(x)
+    assert both.shape == (3, 2, 20, 5)
+    for i in range(3):
+        for j in range(2):
+            one = two_layers(x[i : i + 1], y[i : i + 1, j : j + 1], 8, 30, 0.05, Drawn(first[i : i + 1]))(x[i : i + 1])
+            np.testing.assert_allclose(both[i, j], one[0, 0], atol=1e-4)
+
+
+def test_a_step_is_the_gradient_step_worked_by_hand(seed):
+    """From zero biases and second layer the first step moves the second layer alone, by 2·rate·hᵀy/n."""
+    rng = np.random.default_rng(seed)
+    x, y, first = rng.standard_normal((1, 12, 3)), rng.standard_normal((1, 1, 12, 2)), rng.standard_normal((1, 3, 7))
+    hidden = np.maximum(x[0] @ first[0] / np.sqrt(3), 0)
+    assert not two_layers(x, y, 7, 0, 0.1, Drawn(first))(x).any()
+    by_hand = hidden @ (2 * 0.1 / 12 * hidden.T @ y[0, 0])
+    np.testing.assert_allclose(two_layers(x, y, 7, 1, 0.1, Drawn(first))(x)[0, 0], by_hand, atol=1e-5)
+
+
+def test_descent_learns_a_two_layer_function(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((1, 600, 3))
+    y = np.abs(x[..., :1])[:, None]  # two ReLUs
+    predict = two_layers(x, y, 32, 600, 0.05, rng)
+    fresh = rng.standard_normal((1, 2000, 3))
+    error = ((predict(fresh)[0, 0] - np.abs(fresh[0, :, :1])) ** 2).mean()
+    linear = np.abs(fresh[0, :, 0]).var()  # the rival: no linear model does better than a constant
+    assert error < 0.1 * linear
 
 
 def test_parameters_outside_the_domain_get_a_sentence():
