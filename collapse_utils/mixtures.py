@@ -52,20 +52,3 @@ def parts(scales, truth, noise: float, shift, n: int, shares: Sequence[float], f
         return {name: (v**2).sum(axis=1) for name, v in columns.items()}
 
     return experiment
-
-
-def second_moments(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return eigenvalues (m,), second (m, 2, 2) and rest (2, 2) as theory.strong.two_sources wants them, from rows.
-
-    z (N, m) are features and labels (2, N, k) the real and the synthetic ones. Least squares on all N rows, its own estimation error
-    R/(Nλ) subtracted from the products of weights: unbiased given the rows. Raises ValueError unless N > m.
-    """
-    n, m = z.shape
-    if n <= m:
-        raise ValueError(f"second_moments: rows must outnumber the {m} features; got {n}.")
-    eigenvalues, basis = np.linalg.eigh(z.T @ z / n)
-    scores = z @ basis
-    w = scores.T @ labels / (n * eigenvalues[:, None])  # (2, m, k)
-    residual = (labels - scores @ w).reshape(2, -1)
-    rest = residual @ residual.T / (n - m)
-    return eigenvalues, np.einsum("aik,bik->iab", w, w) - rest / (n * eigenvalues[:, None, None]), rest

@@ -144,3 +144,12 @@ def test_the_readme_s_example_runs_and_stays_below_the_bound():
     risks = [float(value) for value in re.findall(r"\d+\.\d+", done.stdout)]
     assert len(risks) == 10
     assert risks[-1] < 1.7 * risks[0]  # π²/6 = 1.645, five standard errors above; replace would stand at ten
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_displayed_formulas_stand_in_paragraphs_of_their_own(name):
+    """A $$ in the midst of a paragraph is read as two inline formulas, and the text between as a third."""
+    for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells:
+        lines = cell.source.split("\n") if cell.cell_type == "markdown" else []
+        for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
+            assert not (re.fullmatch(r"\$\$.+\$\$", line.strip()) and (before.strip() or after.strip())), line

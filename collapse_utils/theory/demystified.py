@@ -45,3 +45,17 @@ def null_generation(snr: float, d: int, n_samples: int) -> float:
     Dohmatob (2024, 2402.07712, after Thm 4.1) prints SNR0/(1/ϕ0 − 1); snr = ‖w0‖²_Σ/σ0².
     """
     return snr * (n_samples - d - 1) / d
+
+
+def generator_shift(eigenvalues, n_samples: int, kappa: float, noise: float):
+    """Eigenvalues (d,) of the covariance of ŵ0 − E ŵ0 for one generator: σ0²λ(λ+κ0)⁻²/(T0 − df2(κ0)).
+
+    Its least-squares or least-norm fit to T0 = n_samples rows with noise σ0; κ0 = kappa is the effective penalty at λ = 0, 0
+    for T0 > d (Dohmatob 2024, 2402.07712, Thm 4.6, in our reading). n generators on independent designs with T0 > d, or
+    on one shared design, have n times it. Raises ValueError where T0 equals the number of features.
+    """
+    eigenvalues = np.asarray(eigenvalues, float)
+    left = n_samples - (eigenvalues**2 / (eigenvalues + kappa) ** 2).sum()
+    if left <= 0:
+        raise ValueError(f"generator_shift: n_samples must exceed the degrees of freedom {n_samples - left:g}; got {n_samples}.")
+    return noise**2 * eigenvalues / (eigenvalues + kappa) ** 2 / left

@@ -140,26 +140,6 @@ def floor_size(share, noise: float, quality: float):
     return noise**2 / (np.asarray(share, float) ** 2 * quality)
 
 
-def two_sources(eigenvalues, n: float, penalty: float, share: float, second, rest) -> float:
-    """Test error of ridge on labels y_s = x·w_s + e_s, s = real, synthetic, whose moments are given (ours, as ridge):
-
-    second (d, 2, 2) holds w_s w_t in each eigendirection and rest (2, 2) the mean e_s e_t, both summed over outputs. With a = (p₁, p₂)
-    and u as in ridge, E = Σλ mᵀMm + u[Σ_s a_s R_ss + Σλ(lᵀMl + p₁p₂δᵀMδ)] + R_00, m = aλ/(λ+κ) − (1, 0), l = aκ/(λ+κ),
-    δ = (−1, 1). Truth and shift may be correlated; the last term is what no linear model can fit. Raises as ridge does.
-    """
-    _require(0 <= share <= 1, "share must lie between 0 and 1", share)
-    s, second, rest = (np.asarray(values, float) for values in (eigenvalues, second, rest))
-    kappa, mix = effective_penalty(s, n, penalty), np.array([1 - share, share])
-    learned = (s / (s + kappa))[:, None] * mix  # (d, 2)
-
-    def quadratic(c):
-        return np.einsum("i,ia,iab,ib->", s, c, second, c)
-
-    flips = mix.prod() * quadratic(np.tile([-1.0, 1.0], (len(s), 1)))
-    noise = mix @ rest.diagonal() + flips + quadratic(mix - learned)
-    return float(quadratic(learned - [1.0, 0.0]) + _inflation(s, kappa, n, np.inf, penalty) * noise + rest[0, 0])
-
-
 def weighted(rows: float, weight: float, share: float, noise: float, quality: float) -> float:
     """Error of least squares that gives the real rows the total weight a, the synthetic ones 1 − a (ours), rows = n/d > 1:
 

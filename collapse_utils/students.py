@@ -1,8 +1,25 @@
-"""Two-layer ReLU networks trained by gradient descent, many data sets and many labellings of each at once."""
+"""Students of inputs with more than one labelling: their moments for the theory of ridge, and two-layer networks."""
 
 from collections.abc import Callable
 
 import numpy as np
+
+
+def second_moments(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return eigenvalues (m,), second (m, 2, 2) and rest (2, 2) as theory.sources.two_sources wants them, from rows.
+
+    z (N, m) are features and labels (2, N, k) the real and the synthetic ones. Least squares on all N rows, its own estimation error
+    R/(Nλ) subtracted from the products of weights: unbiased given the rows. Raises ValueError unless N > m.
+    """
+    n, m = z.shape
+    if n <= m:
+        raise ValueError(f"second_moments: rows must outnumber the {m} features; got {n}.")
+    eigenvalues, basis = np.linalg.eigh(z.T @ z / n)
+    scores = z @ basis
+    w = scores.T @ labels / (n * eigenvalues[:, None])  # (2, m, k)
+    residual = (labels - scores @ w).reshape(2, -1)
+    rest = residual @ residual.T / (n - m)
+    return eigenvalues, np.einsum("aik,bik->iab", w, w) - rest / (n * eigenvalues[:, None, None]), rest
 
 
 def two_layers(x: np.ndarray, y: np.ndarray, width: int, n_steps: int, rate: float, rng) -> Callable:
