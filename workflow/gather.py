@@ -71,28 +71,39 @@ def draw(sweep: Sweep, table: pd.DataFrame, path: Path) -> None:
     """Draw the numbers named in `show` against a parameter, in small multiples; theory dashed."""
     import matplotlib.pyplot as plt
     import seaborn
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    show = sweep.show
-    wanted = [show["y"]] if isinstance(show["y"], str) else show["y"]
-    panels, lines = show.get("panels"), show.get("lines")
+    show, names = sweep.show, shown(sweep)
+    panels, lines, log = show.get("panels"), show.get("lines"), show.get("log", "")
     done = table[table["state"] == "done"]
     keep = [name for name in dict.fromkeys((show["x"], panels, lines)) if name]
-    long = done.melt(keep, wanted, "number", "value")
+    long = done.rename(columns=names).melt(keep, list(names.values()), "number", show.get("label", "value"))
     grid = seaborn.relplot(
-        long, x=show["x"], y="value", hue=lines or "number", style="number" if len(wanted) > 1 else None, col=panels,
-        col_wrap=min(3, long[panels].nunique()) if panels else None, kind="line", marker="o", palette="colorblind", height=2.8, aspect=1.25,
-        facet_kws={"sharey": not panels or "y" in show.get("log", "")},
+        long, x=show["x"], y=show.get("label", "value"), hue=lines or "number", style="number" if len(names) > 1 else None, markers=["o", "s", "D", "^"][: len(names)] if len(names) > 1 else None,
+        col=panels, col_wrap=min(3, long[panels].nunique()) if panels else None, kind="line", dashes=False, palette="colorblind", height=3, aspect=1.2,
+        marker=None if len(names) > 1 else "o", facet_kws={"despine": True},
     )  # fmt: skip
+    theory = show.get("theory", [])
     for at, ax in grid.axes_dict.items() if panels else [(None, grid.ax)]:
         part = done if panels is None else done[done[panels] == at]
-        for name in [show["theory"]] if isinstance(show.get("theory"), str) else show.get("theory", []):
+        for name in [theory] if isinstance(theory, str) else theory:
             for _, curve in part.groupby(lines) if lines else [(None, part)]:
                 curve = curve.sort_values(show["x"])
-                ax.plot(curve[show["x"]], curve[name], color="black", linestyle="--", linewidth=0.9)
-        for axis in show.get("log", ""):
+                ax.plot(curve[show["x"]], curve[name], color="black", linestyle="--", linewidth=0.9, zorder=5)
+        for axis in log:
             getattr(ax, f"set_{axis}scale")("log")
+            ticks = getattr(ax, f"{axis}axis")
+            ticks.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ticks.set_minor_formatter(NullFormatter())
     grid.savefig(path, dpi=110)
     plt.close(grid.figure)
+
+
+def shown(sweep: Sweep) -> dict[str, str]:
+    """Return {number: its label in the figure}; `show: y` is a name, a list of names, or names with labels."""
+    y = sweep.show["y"]
+    return dict(y) if isinstance(y, dict) else {name: name for name in ([y] if isinstance(y, str) else y)}
 
 
 def publish(sweep: Sweep, table: pd.DataFrame) -> None:
@@ -117,8 +128,7 @@ def markdown(sweep: Sweep) -> str:
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
     image = base64.b64encode((folder / "figure.png").read_bytes()).decode()
-    shown = [sweep.show["y"]] if isinstance(sweep.show["y"], str) else sweep.show["y"]
-    alt = f"{', '.join(shown)} against {sweep.show['x']} at the {len(table)} points of the sweep, in small multiples; theory dashed."
+    alt = f"{', '.join(shown(sweep).values())} against {sweep.show['x']} at the {len(table)} points of the sweep, in small multiples; theory dashed."
     rows = "".join(
         f"<tr><td>{row['claim']}</td>" + "".join(f'<td class="verdict {word if row[word] else "not-run"}">{row[word]}</td>' for word in WORDS)
         + f"<td>{html.escape(row['first failure'])}</td></tr>" for row in verdicts(table).to_dict("records")

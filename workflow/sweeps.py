@@ -15,7 +15,7 @@ from workflow import chapters
 
 FOLDER = chapters.ROOT / "sweeps"
 KEYS = {"title", "question", "chapter", "scale", "fixed", "grid", "zip", "points", "retries", "show"}
-SHOW = {"x", "y", "theory", "panels", "lines", "log"}
+SHOW = {"x", "y", "label", "theory", "panels", "lines", "log"}
 
 
 @dataclass(frozen=True)
