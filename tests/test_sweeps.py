@@ -77,7 +77,7 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gird": {"d": [4]}}, r"line \d+: unknown key 'gird'"),
+        ({"grids": {"d": [4]}}, r"line \d+: unknown key 'grids'"),
         ({"grid": {"d": 4}}, r"line \d+: grid: d must be a list of values"),
         ({"grid": {"d": [4, "many"]}}, r"line \d+: .*must be a valid integer; got 'many'"),
         ({"grid": {"d": [4, 1000]}}, r"line \d+: .*d: must be less than or equal to 200; got 1000"),
