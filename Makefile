@@ -4,7 +4,7 @@ SCALE ?= smoke
 VENV := .venv
 RUN := PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow
 
-.PHONY: book read run publish test bench nightly clean help
+.PHONY: book read run sweep cost publish test bench nightly clean help
 
 help:            ## say what the verbs do
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/'
@@ -26,8 +26,14 @@ read: $(VENV)/.ready    ## render the book with its published outputs, execute n
 run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3"
 	@$(RUN) run --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)"
 
-publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make publish CHAPTER=02
-	@$(RUN) publish --chapter "$(CHAPTER)"
+sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path)
+	@$(RUN) sweep --sweep "$(SWEEP)"
+
+cost: $(VENV)/.ready    ## what runs will cost, from recorded ones: make cost CHAPTER=02 SCALE=laptop P="d=64", or SWEEP=linear_phase
+	@$(RUN) cost --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)" --sweep "$(SWEEP)"
+
+publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make publish CHAPTER=02, or SWEEP=linear_phase
+	@$(RUN) publish --chapter "$(CHAPTER)" --sweep "$(SWEEP)"
 
 test: $(VENV)/.ready    ## lint, theory, property, structure and chapter tests, nbval on the light notebooks
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope

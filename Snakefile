@@ -1,4 +1,4 @@
-"""Execute chapters and build the book: `snakemake -c4`, `snakemake -c4 --config scale=laptop chapter=02`.
+"""Execute chapters: `snakemake -c4`, `snakemake -c4 --config scale=laptop chapter=02`, or a sweep: `--config sweep=<name>`.
 
 A run's folder is named by a hash of everything that its numbers depend on, so a rule runs exactly when that changed.
 """
@@ -6,14 +6,14 @@ A run's folder is named by a hash of everything that its numbers depend on, so a
 import json
 import sys
 
-from workflow import chapters
+from workflow import chapters, sweeps
 
+SWEEP = sweeps.read(str(config["sweep"])) if "sweep" in config else None
 SCALE = config.get("scale", "smoke")
 NAMES = [chapters.find(name) for name in str(config["chapter"]).split(",")] if "chapter" in config else chapters.chapters()
-PLANNED = {
-    run.key: run
-    for run in (chapters.plan(name, SCALE, chapters.settings(str(config.get("p", "")))) for name in NAMES if chapters.has_scale(name, SCALE))
-}
+CUSTOM = chapters.settings(str(config.get("p", "")))
+RUNS = sweeps.plans(SWEEP) if SWEEP else [chapters.plan(name, SCALE, CUSTOM) for name in NAMES if chapters.has_scale(name, SCALE)]
+PLANNED = {run.key: run for run in RUNS}
 
 
 def resources_of(wildcards, name, default):
@@ -34,6 +34,7 @@ rule execute:
     params:
         values=lambda wildcards: json.dumps(PLANNED[wildcards.key].overrides),
         python=sys.executable,
+    retries: SWEEP.retries if SWEEP else 0
     threads: lambda wildcards: resources_of(wildcards, "threads", 1)
     resources:
         mem_mb=lambda wildcards: resources_of(wildcards, "mem_mb", 2000),

@@ -121,7 +121,7 @@ def test_scales_and_claims_name_existing_things():
     assert set(rungs) <= set(CHAPTERS)
     for chapter, scales in rungs.items():
         for scale in scales:
-            if scale != "resources":
+            if scale not in ("resources", "cost"):
                 params.validate(
                     chapters.declared(chapter, chapters.read(chapter)), scales[scale] or {}, where=f"{chapter} {scale}"
                 )

@@ -1,4 +1,4 @@
-"""The verbs behind the Makefile: python -m workflow book | read | run | publish (see --help)."""
+"""The verbs behind the Makefile: python -m workflow book | read | run | sweep | cost | publish (see --help)."""
 
 import argparse
 import contextlib
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, publish, scorecard
+from workflow import cards, chapters, costs, gather, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
 HTML = chapters.ROOT / "_build" / "html"
@@ -22,15 +22,16 @@ HTML = chapters.ROOT / "_build" / "html"
 def main() -> int:
     """Parse the command line, run the verb; bad input gives one sentence and exit code 2, a failed chapter 1."""
     parser = argparse.ArgumentParser(prog="python -m workflow")
-    parser.add_argument("verb", choices=["book", "read", "run", "publish"])
+    parser.add_argument("verb", choices=["book", "read", "run", "sweep", "cost", "publish"])
     parser.add_argument("--scale", default="smoke", help="smoke, laptop, gpu or paper")
     parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
     parser.add_argument("--set", default="", dest="settings", help='parameters, e.g. "n_generations=20 seed=3"')
+    parser.add_argument("--sweep", default="", help="a file of sweeps/, by name or path")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     args = parser.parse_args()
     try:
         with _only_one():
-            return {"book": book, "read": read, "run": run, "publish": publish_chapters}[args.verb](args)
+            return {"book": book, "read": read, "run": run, "sweep": sweep, "cost": cost, "publish": publish_all}[args.verb](args)
     except (chapters.ChapterError, ParameterError, ExecutionError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -44,7 +45,7 @@ def main() -> int:
 
 def book(args) -> int:
     """Rerun every chapter, judge it, render the book; the pages show the published run, or this one at another scale."""
-    runs, failed = _execute(args)
+    runs, failed = _execute_chapters(args)
     wrong = _judge(runs)
     status = _render(runs, pages=args.scale != "smoke")
     print(scorecard.summary())
@@ -62,16 +63,57 @@ def read(args) -> int:
 
 def run(args) -> int:
     """Execute chapters and print their verdicts."""
-    runs, failed = _execute(args)
+    runs, failed = _execute_chapters(args)
     wrong = _judge(runs, show=True)
     return 1 if failed or wrong else 0
 
 
-def publish_chapters(args) -> int:
-    """Run chapters at smoke and laptop scale and make those runs the published ones."""
+def sweep(args) -> int:
+    """Run every point of a sweep that is not done yet, gather the tables, print the verdicts."""
+    table, folder = _sweep(args)
+    failed = table[table["state"] != "done"]
+    print(gather.verdicts(table).to_string(index=False))
+    print(f"{len(table) - len(failed)} of {len(table)} points done: {folder.relative_to(chapters.ROOT)}/points.parquet")
+    return 1 if len(failed) else 0
+
+
+def cost(args) -> int:
+    """Print what runs will cost, chapter by chapter or for a whole sweep, from recorded runs; nothing is executed."""
+    runs = sweeps.plans(sweeps.read(args.sweep)) if args.sweep else _plans(args)
+    expected = [(run, costs.expect(run)) for run in runs if not (run.folder / "card.json").exists()]
+    print(f"{len(runs) - len(expected)} of {len(runs)} runs are done already")
+    for run, found in [] if args.sweep else expected:
+        basis = f"from {found.runs} recorded runs{', scaled' if found.scaled else ''}" if found else "no run recorded"
+        print(f"{run.label}: " + (f"{found.seconds:.0f} s, {found.peak_mb:.0f} MB, " if found else "") + basis)
+    known = [found for _, found in expected if found]
+    seconds = sum(found.seconds for found in known)
+    if expected:
+        print(f"{len(expected)} runs due: {seconds / 60:.1f} minutes of one core, about {seconds / 60 / min(args.cores, len(expected)):.1f} on {args.cores} cores, "
+              f"{max((found.peak_mb for found in known), default=0):.0f} MB a run, {sum(costs.disk(run) for run, _ in expected):.0f} MB on disk"
+              + (f"; {len(expected) - len(known)} without a record" if len(known) < len(expected) else ""))  # fmt: skip
+    return 0
+
+
+def _sweep(args):
+    planned = sweeps.read(args.sweep)
+    runs = sweeps.plans(planned)
+    _execute(runs, {"sweep": args.sweep}, args.cores)
+    table = gather.gather(planned, runs)
+    return table, planned.folder
+
+
+def publish_all(args) -> int:
+    """Run chapters at smoke and laptop scale, or a sweep, and make those runs the published ones."""
+    if args.sweep:
+        table, _ = _sweep(args)
+        if (table["state"] != "done").any():
+            return 1
+        gather.publish(sweeps.read(args.sweep), table)
+        print(f"published the sweep {args.sweep}")
+        return 0
     for scale in ("smoke", chapters.PUBLISHED):
         args.scale = scale
-        runs, failed = _execute(args)
+        runs, failed = _execute_chapters(args)
         for done in runs:
             publish.publish(done)
             print(f"published {done.chapter} at {scale} scale")
@@ -87,19 +129,22 @@ def _plans(args) -> list[chapters.Run]:
     return [chapters.plan(name, args.scale, custom) for name in names if args.chapter or chapters.has_scale(name, args.scale)]
 
 
-def _execute(args) -> tuple[list[chapters.Run], bool]:
-    """Run what is planned and not yet done, through Snakemake; return the finished runs and whether one failed."""
+def _execute_chapters(args) -> tuple[list[chapters.Run], bool]:
     plans = _plans(args)
+    config = {"scale": args.scale, "chapter": ",".join(plan.chapter for plan in plans), "p": args.settings}
+    return _execute(plans, config, args.cores)
+
+
+def _execute(plans: list[chapters.Run], config: dict, cores: int) -> tuple[list[chapters.Run], bool]:
+    """Run what is planned and not yet done, through Snakemake; return the finished runs and whether one failed."""
     due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
     if due:
-        print(f"{len(due)} of {len(plans)} chapters to run at {args.scale} scale on {args.cores} cores", file=sys.stderr)
-        config = chapters.BUILD / "config.json"
-        config.write_text(
-            json.dumps({"scale": args.scale, "chapter": ",".join(plan.chapter for plan in plans), "p": args.settings})
-        )
-        command = [sys.executable, "-m", "snakemake", "--cores", str(args.cores), "--nolock", "--keep-going", "--rerun-incomplete",
+        print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale on {cores} cores", file=sys.stderr)
+        path = chapters.BUILD / "config.json"
+        path.write_text(json.dumps(config))
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--nolock", "--keep-going", "--rerun-incomplete",
                    "--rerun-triggers", "mtime", "--directory", str(chapters.BUILD / "snakemake"),
-                   "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(config)]  # fmt: skip
+                   "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(path)]  # fmt: skip
         started = time.perf_counter()
         log = chapters.BUILD / "snakemake.log"
         with log.open("w") as stream, _display(len(due)) as pipe:
@@ -107,8 +152,9 @@ def _execute(args) -> tuple[list[chapters.Run], bool]:
             subprocess.run(command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, check=False)
         print(f"done in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     finished = [plan for plan in plans if (plan.folder / "card.json").exists()]
-    if missing := [plan.chapter for plan in plans if plan not in finished]:
-        print(f"Not finished: {', '.join(missing)}; the log: .build/snakemake.log", file=sys.stderr)
+    if missing := [plan.label for plan in plans if plan not in finished]:
+        shown = "; ".join(missing[:5]) + (f"; and {len(missing) - 5} more" if len(missing) > 5 else "")
+        print(f"Not finished: {shown}; the log: .build/snakemake.log", file=sys.stderr)
     return finished, len(finished) < len(plans)
 
 

@@ -36,6 +36,13 @@ class Run:
     def folder(self) -> Path:
         return BUILD / "runs" / self.chapter / f"{self.scale}-{self.key}"
 
+    @property
+    def label(self) -> str:
+        """The chapter, with the parameters that differ from those of its scale."""
+        rung = _rungs(self.chapter).get(self.scale) or {}
+        own = [f"{name} = {value}" for name, value in self.overrides.items() if rung.get(name, self) != value]
+        return f"{self.chapter} ({', '.join(own)})" if own else self.chapter
+
 
 def chapters() -> list[str]:
     """Return the chapters in the order of the table of contents."""
@@ -81,17 +88,25 @@ def declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
 
 def plan(chapter: str, scale: str, custom: dict[str, Any] | None = None) -> Run:
     """Return the run of a chapter at a scale, its parameters validated before anything starts."""
+    return plans(chapter, scale, [custom or {}])[0]
+
+
+def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
+    """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
     if scale not in SCALES:
         raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
     if not has_scale(chapter, scale):
         known = [name for name in SCALES if has_scale(chapter, name)]
         raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
     notebook = read(chapter)
-    overrides = (_rungs(chapter).get(scale) or {}) | (custom or {})
-    params.validate(declared(chapter, notebook), overrides, where=chapter)
-    lock = ROOT / "constraints.txt"
-    inputs = cards.inputs(notebook) | {"parameters": overrides, "lock": cards.digest(lock.read_bytes())}
-    return Run(chapter, scale, overrides, bool(custom), cards.digest(inputs))
+    parameters, rung = declared(chapter, notebook), _rungs(chapter).get(scale) or {}
+    inputs = cards.inputs(notebook) | {"lock": cards.digest((ROOT / "constraints.txt").read_bytes())}
+    runs = []
+    for custom in customs:
+        overrides = rung | custom
+        params.validate(parameters, overrides, where=chapter)
+        runs.append(Run(chapter, scale, overrides, bool(custom), cards.digest(inputs | {"parameters": overrides})))
+    return runs
 
 
 def has_scale(chapter: str, scale: str) -> bool:
@@ -102,6 +117,16 @@ def has_scale(chapter: str, scale: str) -> bool:
 def resources(chapter: str, scale: str) -> dict[str, int]:
     """Return what scales.yml declares for a chapter at a scale: threads, mem_mb, gpu."""
     return (_rungs(chapter).get("resources") or {}).get(scale, {})
+
+
+def cost_law(chapter: str) -> str | None:
+    """Return the arithmetic expression in the parameters that scales.yml gives for the cost of a chapter, or None."""
+    return _rungs(chapter).get("cost")
+
+
+def defaults(chapter: str) -> dict[str, Any]:
+    """Return the values of a chapter's parameters cell."""
+    return {name: parameter.default for name, parameter in declared(chapter, read(chapter)).items()}
 
 
 def _rungs(chapter: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def execute(run: chapters.Run) -> None:
 
 def _papermill(run: chapters.Run, scratch: Path) -> nbformat.NotebookNode:
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     target = scratch / "executed.ipynb"
     try:
@@ -63,15 +64,23 @@ def _papermill(run: chapters.Run, scratch: Path) -> nbformat.NotebookNode:
                 chapters.source(run.chapter), target, run.overrides, progress_bar=False, cwd=scratch, kernel_name="python3"
             )
     except papermill.PapermillExecutionError as error:
-        kept = chapters.BUILD / "failed" / f"{run.chapter}-{run.scale}.ipynb"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(target, kept)
         cell = _failed_cell(nbformat.read(target, as_version=4))
-        where = kept.relative_to(chapters.ROOT)
         raise ExecutionError(
-            f"{run.chapter}: cell {cell} failed with {error.ename}: {error.evalue}\n  The notebook up to there: {where}"
+            f"{run.label}: cell {cell} failed with {error.ename}: {error.evalue}\n  The notebook up to there: {_keep(run, target)}"
+        ) from None
+    except DeadKernelError:
+        raise ExecutionError(
+            f"{run.label}: the kernel died, as it does when memory runs out; the notebook up to there: {_keep(run, target)}"
         ) from None
     return nbformat.read(target, as_version=4)
+
+
+def _keep(run: chapters.Run, target: Path) -> Path:
+    """Keep the notebook of a run that failed; return where, relative to the project."""
+    kept = chapters.BUILD / "failed" / f"{run.chapter}-{run.scale}-{run.key}.ipynb"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(target, kept)
+    return kept.relative_to(chapters.ROOT)
 
 
 def _failed_cell(notebook: nbformat.NotebookNode) -> str:
@@ -148,14 +157,14 @@ def main() -> int:
     """Run the planned chapters given as: CHAPTER SCALE KEY PARAMETERS-AS-JSON (called by the Snakefile)."""
     chapter, scale, key, parameters = sys.argv[1:]
     run = chapters.Run(chapter, scale, json.loads(parameters), False, key)
-    _say(f"▸ {chapter} started")
+    _say(f"▸ {run.label} started")
     started = time.perf_counter()
     try:
         execute(run)
     except ExecutionError as error:
         _say(f"✗ {error}")
         return 1
-    _say(f"✓ {chapter} in {time.perf_counter() - started:.0f} s")
+    _say(f"✓ {run.label} in {time.perf_counter() - started:.0f} s")
     return 0
 
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import nbformat
 import pandas as pd
 
-from workflow import chapters, publish, scorecard
+from workflow import chapters, costs, gather, publish, scorecard, sweeps
 
 
 def headline() -> str:
@@ -25,7 +25,13 @@ def headline() -> str:
     return f'```{{raw}} html\n<figure class="align-center">{picture}<figcaption>{about.figure.caption}</figcaption></figure>\n```'
 
 
-MARKERS = {"<!-- figure -->": headline, "<!-- scorecard -->": scorecard.markdown, "<!-- summary -->": scorecard.summary}
+MARKERS = {
+    "<!-- figure -->": headline,
+    "<!-- scorecard -->": scorecard.markdown,
+    "<!-- summary -->": scorecard.summary,
+    "<!-- costs -->": costs.menu,
+}
+MARKERS |= {f"<!-- sweep {name} -->": lambda name=name: gather.markdown(sweeps.read(name)) for name in sweeps.names()}
 
 
 def shown_folder(chapter: str) -> Path:
@@ -68,6 +74,10 @@ def on_build_finished(app, error):
         for table in sorted(shown_folder(chapter).glob("*.parquet")):
             shutil.copy(table, target)
             pd.read_parquet(io.BytesIO(table.read_bytes())).to_csv(target / f"{table.stem}.csv", index=False)
+    for table in gather.SWEEPS.glob("*/*.parquet"):
+        target = out / "data" / "sweeps" / table.parent.name
+        target.mkdir(parents=True, exist_ok=True)
+        pd.read_parquet(table).to_csv(target / f"{table.stem}.csv", index=False)
 
 
 def on_page_context(app, pagename, templatename, context, doctree):

@@ -1,0 +1,220 @@
+"""Sweeps: every point refused before anything runs, killed and resumed to the same bytes, failures marked; costs from records."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import yaml
+
+from collapse_utils.params import ParameterError
+from workflow import cards, chapters, costs, gather, sweeps
+from workflow.cards import ROOT
+
+SMALL = {
+    "title": "t", "chapter": "02", "scale": "smoke", "grid": {"d": [4, 5], "noise": [0.5, 2.0]},
+    "fixed": {"n_generations": 5, "n_short": 5, "n_replicates": 100, "n_samples": 20}, "show": {"x": "d", "y": "acc-last"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the project, to sweep in."""
+    target = tmp_path_factory.mktemp("sweeps") / "project"
+    ignore = shutil.ignore_patterns(
+        ".venv", ".build", "_build", ".git", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache"
+    )
+    shutil.copytree(ROOT, target, ignore=ignore)
+    return target
+
+
+def write(folder, content, name="small"):
+    path = folder / f"{name}.yml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "workflow", "sweep", "--cores", "2", *arguments]
+
+
+def run(cwd, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(cwd), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_products_zips_and_lists_expand_in_order(tmp_path):
+    sweep = {
+        "title": "t", "chapter": "02", "scale": "smoke", "grid": {"seed": [1, 2]}, "zip": {"d": [4, 8], "n_samples": [20, 40]},
+        "points": [{"noise": 1.0}, {"noise": 3.0}],
+    }  # fmt: skip
+    points = sweeps.read(write(tmp_path, sweep)).points
+    assert len(points) == 8
+    assert points[0] == {"seed": 1, "d": 4, "n_samples": 20, "noise": 1.0}
+    assert points[-1] == {"seed": 2, "d": 8, "n_samples": 40, "noise": 3.0}
+    assert {(point["d"], point["n_samples"]) for point in points} == {(4, 20), (8, 40)}
+    assert len(set(sweeps.read(write(tmp_path, sweep)).instances)) == 8
+
+
+def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
+    lines = ["title: t", "chapter: 02_linear_models", "scale: smoke", "points:"] + [f"  - {{seed: {k}, d: 8}}" for k in range(60)]
+    lines[4 + 36] = "  - {seed: 36, dd: 8}"
+    started = time.perf_counter()
+    with pytest.raises(
+        ParameterError, match=r"small\.yml, line 41: 02_linear_models: unknown parameter 'dd' = 8; did you mean 'd'"
+    ):
+        sweeps.read(write(tmp_path, "\n".join(lines)))
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grids": {"d": [4]}}, r"line \d+: unknown key 'grids'"),
+        ({"grid": {"d": 4}}, r"line \d+: grid: d must be a list of values"),
+        ({"grid": {"d": [4, "many"]}}, r"line \d+: .*must be a valid integer; got 'many'"),
+        ({"grid": {"d": [4, 1000]}}, r"line \d+: .*d: must be less than or equal to 200; got 1000"),
+        ({"grid": {"d": [4, 4]}}, r"every point must be listed once"),
+        ({"zip": {"seed": [1, 2], "dof": [5.0]}}, r"line \d+: zip: dof must have as many values as seed \(2\); got 1"),
+        ({"zip": {"d": [4]}}, r"line \d+: d is varied twice"),
+        ({"fixed": {"n_replicats": 5}}, r"line \d+: .*did you mean 'n_replicates'"),
+        ({"grid": None}, r"line \d+: (one of grid, zip, points|must be a mapping)"),
+        ({"title": 3}, r"line \d+: title must be given, as text"),
+        ({"retries": 11}, r"line \d+: retries must lie between 0 and 10"),
+        ({"show": {"why": 1}}, r"line \d+: show has the keys"),
+        ({"chapter": "99"}, r"chapter '99' must name one of"),
+        ({"scale": "gpu"}, r"has no scale 'gpu'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        sweeps.plans(sweeps.read(write(tmp_path, SMALL | change)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path):
+    with pytest.raises(chapters.ChapterError, match="must name one of: linear_phase"):
+        sweeps.read("linear_phases")
+    with pytest.raises(chapters.ChapterError, match="cannot be read"):
+        sweeps.read(write(tmp_path, "title: [1,"))
+
+
+def test_a_thousand_points_are_planned_quickly(tmp_path):
+    started = time.perf_counter()
+    sweep = sweeps.read(write(tmp_path, SMALL | {"grid": {"seed": list(range(1000))}}))
+    assert len({planned.key for planned in sweeps.plans(sweep)}) == 1000
+    assert time.perf_counter() - started < 20
+
+
+def test_killed_again_and_again_a_sweep_ends_with_the_same_bytes(copy, seed):
+    """Workers and scheduler are killed at random moments; what an uninterrupted sweep writes is the reference."""
+    file = write(copy, SMALL)
+    whole = run(copy, "--sweep", file)
+    assert whole.returncode == 0, whole.stderr
+    table = copy / ".build" / "sweeps" / "small" / "points.parquet"
+    reference = table.read_bytes()
+    assert len(list((copy / ".build" / "sweeps" / "small").rglob("02_linear_models.ipynb"))) == 4
+    again = run(copy, "--sweep", file)
+    assert "due at smoke scale" not in again.stderr
+    shutil.rmtree(copy / ".build")
+    rng = random.Random(seed)
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    for _ in range(int(os.environ.get("KILLS", 2))):
+        child = subprocess.Popen(
+            command("--sweep", file), cwd=copy, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(rng.uniform(2, 9))
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    last = run(copy, "--sweep", file)
+    assert last.returncode == 0, last.stderr
+    assert table.read_bytes() == reference
+    assert not list((copy / ".build" / "runs").rglob(".*"))
+
+
+def test_a_point_that_fails_is_marked_and_the_others_finish(copy):
+    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    text = notebook.read_text(encoding="utf-8")
+    try:
+        assert '"params.check()' in text
+        notebook.write_text(text.replace('"params.check()', '"params.check()\\n", "assert d != 5, \'five\'', 1), encoding="utf-8")
+        done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [4, 5]}}, "failing"))
+    finally:
+        notebook.write_text(text, encoding="utf-8")
+    assert done.returncode == 1
+    assert "failed with AssertionError: five" in done.stderr
+    assert re.search(r"Not finished: 02_linear_models \(.*d = 5.*\); the log", done.stderr)
+    table = pd.read_parquet(copy / ".build" / "sweeps" / "failing" / "points.parquet")
+    assert table["state"].tolist() == ["done", "failed"]
+    assert table["acc-last"].isna().tolist() == [False, True]
+
+
+def test_a_second_sweep_in_one_folder_is_refused(copy):
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    file = write(copy, SMALL | {"grid": {"d": [6]}}, "first")
+    child = subprocess.Popen(
+        command("--sweep", file), cwd=copy, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while "started" not in child.stderr.readline():
+        assert child.poll() is None
+    second = run(copy, "--sweep", file)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stderr.close()
+    assert second.returncode == 2
+    assert "another run is under way in this folder" in second.stderr
+
+
+def test_a_dead_kernel_is_named(copy):
+    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    text = notebook.read_text(encoding="utf-8")
+    try:
+        notebook.write_text(
+            text.replace('"params.check()', '"params.check()\\n", "import os; os.kill(os.getpid(), 9) if d == 7 else None', 1),
+            encoding="utf-8",
+        )
+        done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [7]}}, "dying"))
+    finally:
+        notebook.write_text(text, encoding="utf-8")
+    assert done.returncode == 1
+    assert "the kernel died, as it does when memory runs out" in done.stderr
+
+
+@pytest.mark.parametrize("name", sweeps.names())
+def test_published_sweeps_are_fresh_and_shown(name):
+    sweep = sweeps.read(name)
+    card = json.loads((gather.SWEEPS / name / "card.json").read_text(encoding="utf-8"))
+    stale = cards.changed(card["inputs"], chapters.read(sweep.chapter))
+    assert not stale, f"{name} was published before a change of: {', '.join(stale)}; run: make publish SWEEP={name}"
+    table = pd.read_parquet(gather.SWEEPS / name / "points.parquet")
+    assert (table["state"] == "done").all()
+    assert table[list(sweep.points[0])].to_dict("records") == sweep.points
+    assert f"<!-- sweep {name} -->" in (ROOT / "book" / "sweeps" / f"{name}.md").read_text(encoding="utf-8")
+    page = gather.markdown(sweep)
+    assert all(f">{claim}<" in page for claim in gather.verdicts(table)["claim"])
+
+
+def test_costs_follow_the_recorded_runs(monkeypatch):
+    small, large = (chapters.plan("02_linear_models", "laptop", {"n_replicates": k}) for k in (100, 1_000_000))
+    assert costs.expect(small).seconds < costs.expect(large).seconds
+    assert costs.expect(large).scaled
+    published = chapters.published("03b_downstream", "smoke", "card")
+    assert costs.expect(chapters.plan("03b_downstream", "smoke")).seconds >= published["wall_s"]
+    monkeypatch.setattr(costs, "_recorded", lambda chapter: [])
+    assert costs.expect(small) is None
+    monkeypatch.setattr(chapters, "cost_law", lambda chapter: "__import__('os').getpid()")
+    monkeypatch.setattr(costs, "_recorded", lambda chapter: [{"scale": "smoke", "wall_s": 1.0, "peak_mb": 1.0, "overrides": {}}])
+    with pytest.raises(chapters.ChapterError, match="cost must be arithmetic on parameters"):
+        costs.expect(large)
+
+
+@pytest.mark.parametrize("chapter", [name for name in chapters.chapters() if chapters.cost_law(name)])
+def test_every_law_of_cost_can_be_evaluated(chapter):
+    assert costs.expect(chapters.plan(chapter, "laptop")).seconds > 0
