@@ -2,6 +2,7 @@
 
 A network is W^(1), …, W^(L) and an activation, z^(1) = W^(1)x, z^(ℓ+1) = b + W^(ℓ+1)σ(z^(ℓ)). Random numbers are drawn
 network by network, so that the chunk in which an ensemble is run changes speed and memory, never the numbers.
+The tensors of the neural tangent kernel stand in `tensors`.
 """
 
 from collections.abc import Callable
@@ -56,8 +57,10 @@ ACTIVATIONS = {
         lambda z: z * expit(z),
         lambda z: expit(z) + z * _logistic(z),
         lambda z: _logistic(z) * (2 + z * (1 - 2 * expit(z))),
-        lambda z: _logistic(z) * (1 - 2 * expit(z)) * (2 + z * (1 - 2 * expit(z)))
-        + _logistic(z) * (1 - 2 * expit(z) - 2 * z * _logistic(z)),
+        lambda z: (
+            _logistic(z) * (1 - 2 * expit(z)) * (2 + z * (1 - 2 * expit(z)))
+            + _logistic(z) * (1 - 2 * expit(z) - 2 * z * _logistic(z))
+        ),
     ),
 }
 
@@ -100,6 +103,30 @@ def weights(ensemble: str, normals, c_w: float, rectangular: str | None = None) 
     return np.sqrt(c_w * max(1.0, n_out / n_in)) * haar(normals)
 
 
+def networks(
+    ensemble: str,
+    n_in: int,
+    width: int,
+    depth: int,
+    count: int,
+    rng,
+    c_w: float,
+    first: str | None = None,
+    rectangular: str | None = None,
+) -> list[np.ndarray]:
+    """Return the weights [W^(1) (count, width, n_in), W^(2) (count, width, width), …, W^(depth)] of `count` networks.
+
+    `first` is the ensemble of the first layer where it differs (mixed0); a first layer that is not square needs the rule
+    of weights() under Haar. Two calls for a and b networks draw what one call for a + b draws.
+    """
+    normals = rng.standard_normal((count, width * (n_in + (depth - 1) * width)))
+    head, rest = (
+        normals[:, : width * n_in].reshape(-1, width, n_in),
+        normals[:, width * n_in :].reshape(-1, depth - 1, width, width),
+    )
+    return [weights(first or ensemble, head, c_w, rectangular), *(weights(ensemble, rest[:, i], c_w) for i in range(depth - 1))]
+
+
 def preactivations(
     ensemble: str, name: str, normals, k1: float, c_w: float, c_b: float = 0.0, first: str | None = None, biases=None
 ):
@@ -110,6 +137,10 @@ def preactivations(
     where it differs (mixed0); `biases`, standard normals like the first, are needed where C_b > 0.
     """
     act, (_, depth, n) = activation(name), normals.shape
+    if not {ensemble, first} <= {"gaussian", "haar", None}:
+        raise ValueError(f"preactivations: the ensemble must be gaussian or haar; got {ensemble!r} and first={first!r}.")
+    if c_b > 0 and biases is None:
+        raise ValueError(f"preactivations: biases of variance C_b need their own standard normals; got C_b = {c_b} and none.")
     size2 = np.full(len(normals), n * k1)
     for layer in range(depth):
         g, law = normals[:, layer], (first or ensemble) if layer == 0 else ensemble
@@ -144,7 +175,9 @@ def check_shape(n: int, depth: int, networks: int, numbers: int, dtype=np.float6
             f"ensemble: cancellation leaves a signal-to-noise ratio of {ratio:.1f}, below 100, at width {n} in {np.dtype(dtype)}; use float64."
         )
     if (need := 8 * numbers) > budget:
-        raise MemoryError(f"ensemble: {need / 2**30:.3g} GiB must fit into {budget / 2**30:.3g} GiB; got {networks} networks of width {n}.")
+        raise MemoryError(
+            f"ensemble: {need / 2**30:.3g} GiB must fit into {budget / 2**30:.3g} GiB; got {networks} networks of width {n}."
+        )
 
 
 def two_point(
@@ -206,161 +239,3 @@ def normalised(tensor: str, statistics: dict[str, np.ndarray], n: int) -> np.nda
             mean = statistics[name].mean(axis=0)
             level, shift = level * mean**power, shift + power * (statistics[name] - mean) / mean
     return n * ((x - x.mean(axis=0) * shift) / level - c)
-
-
-def tensors(
-    ensemble: str,
-    name: str,
-    x,
-    width: int,
-    depth: int,
-    networks: int,
-    rng,
-    rates_b,
-    rate_w: float = 1.0,
-    c_w: float = 1.0,
-    first: str | None = None,
-    rectangular: str | None = None,
-    order: int = 3,
-    slip: bool = False,
-    budget: int = BUDGET,
-) -> dict[str, np.ndarray]:
-    """Return per network and layer what normalised() turns into V, A, B, D, F, P, …, U: {name: (networks, depth)}.
-
-    order 1 goes up to the NTK H (V, A, B, D, F), 2 to its first derivative dH (P, Q), 3 to the second, ddH (R, S, T, U);
-    Day et al. (2023, 2310.07765), released code. x (n_0,) is the input, rates_b (depth,) and rate_w the learning rates
-    λ_b, λ_W; slip=True repeats the released code's index slip in dH. Raises MemoryError where one network exceeds the
-    budget (bytes); the number of networks run side by side follows from it and changes no number.
-    """
-    act, n0 = activation(name), len(x)
-    check_shape(width, depth, networks, 13 * networks * depth)
-    each = 8 * (3 * width * (n0 + depth * width) + (8 * width**2, 12 * width**3, 8 * width**4)[order - 1])
-    if each > budget:
-        raise MemoryError(
-            f"tensors: one network of width {width} needs {each / 2**30:.3g} GiB at order {order}; got a budget of {budget / 2**30:.3g} GiB."
-        )
-    chunk, parts = max(1, min(networks, budget // each, (256, 32, 4)[order - 1])), []
-    for start in range(0, networks, chunk):
-        normals = rng.standard_normal((min(chunk, networks - start), width * (n0 + (depth - 1) * width)))
-        head = normals[:, : width * n0].reshape(-1, width, n0)
-        rest = normals[:, width * n0 :].reshape(-1, depth - 1, width, width)
-        head = weights(first or ensemble, head, c_w, rectangular)
-        layers = _forward(act, np.asarray(x, float), head, weights(ensemble, rest, c_w), rates_b, rate_w, order, slip)
-        parts.append([_statistics(*layer) for layer in layers])
-    return {key: np.stack([np.concatenate([part[i][key] for part in parts]) for i in range(depth)], 1) for key in parts[0][0]}
-
-
-def _forward(act, x, head, rest, rates_b, rate_w, order, slip):
-    """Yield (z, H, dH, ddI, ddII) of each layer; ddI is laid out (R, b, c, d, a), ddII (R, a, c, b, d).
-
-    X_kb = Σ_μ λ ∂z_k ∂z'_b and E_kbc = Σ λλ ∂²z_k ∂z'_b ∂z'_c over the parameters below carry every contraction.
-    """
-    r, n, n0 = head.shape
-    eye = np.eye(n)
-    z = head @ x
-    H = np.broadcast_to((rates_b[0] + rate_w * (x @ x) / n0) * eye, (r, n, n))
-    dH = np.zeros((r, n, n, n)) if order > 1 else None
-    ddI, ddII = (np.zeros((r, n, n, n, n)) for _ in range(2)) if order > 2 else (None, None)
-    yield z, H, dH, ddI, ddII
-    for layer in range(rest.shape[1]):
-        W, rate = rest[:, layer], rate_w / n
-        s, s1, s2, s3 = act.f(z), act.d1(z), act.d2(z), act.d3(z)
-        M = W * s1[:, None, :]
-        X = H @ M.swapaxes(1, 2)  # (R, k, b)
-        if order > 1:
-            E = M[:, None] @ dH @ M.swapaxes(1, 2)[:, None]  # (R, k, b, c)
-        if order > 2:
-            ddI = _second_one(ddI, W, M, X, E, s, s1, s2, s3, rate)
-            ddII = _second_two(ddII, W, M, X, H, dH, s, s1, s2, rate)
-        if order > 1:
-            dH = _first(W, X, E, H, s, s1, s2, rate, slip)
-        H = (rates_b[layer + 1] + rate * (s**2).sum(1))[:, None, None] * eye + M @ X
-        z = np.matmul(W, s[..., None])[..., 0]
-        yield z, H, dH, ddI, ddII
-
-
-def _rotate(T, M):
-    """Contract the first index of T (R, n, n, …) with the second of M (R, n, n) and put it last: a BLAS call, no copy."""
-    shape = T.shape
-    out = T.reshape(shape[0], shape[1], -1).swapaxes(1, 2) @ M.swapaxes(1, 2)
-    return out.reshape(shape[0], *shape[2:], M.shape[1])
-
-
-def _first(W, X, E, H, s, s1, s2, rate, slip):
-    """dH'_abc = Σ_k W_ak [σ'_k E_kbc + σ''_k X_kb X_kc] + λ_W/n [δ_ab (σσ'·X)_c + δ_ac (σσ'·X)_b]."""
-    r, n, _ = X.shape
-    inner = s1[:, :, None, None] * E + (s2[:, :, None] * X)[..., None] * X[:, :, None, :]
-    out = (W @ inner.reshape(r, n, n * n)).reshape(r, n, n, n)
-    new = rate * np.matmul((s * s1)[:, None], X)[:, 0]  # (R, c)
-    other = rate * np.matmul(W, (s * np.matmul(H, (s1**2)[..., None])[..., 0])[..., None])[..., 0] if slip else new
-    np.einsum("raac->rac", out)[...] += new[:, None, :]
-    np.einsum("raba->rab", out)[...] += other[:, None, :]
-    return out
-
-
-def _second_one(ddI, W, M, X, E, s, s1, s2, s3, rate):
-    """ddI'_abcd = Σ_k W_ak [σ'_k (MMM ddI)_kbcd + σ'''_k X_kb X_kc X_kd + σ''_k Σ₃ E_kbc X_kd] + λ_W/n Σ₃ δ_ab Q_cd.
-
-    Q_cd = Σ_j σ_j [σ''_j X_jc X_jd + σ'_j E_jcd]; Σ₃ runs over the three ways to choose one of b, c, d.
-    """
-    XX = X[..., None] * X[:, :, None, :]  # (R, k, b, c)
-    T = _rotate(_rotate(_rotate(ddI, M), M), M)  # (R, k, b, c, d)
-    T *= s1[:, :, None, None, None]
-    part = s2[:, :, None, None] * E + (s3 / 3)[:, :, None, None] * XX
-    T += part[..., None] * X[:, :, None, None, :]
-    T += part[:, :, :, None, :] * X[:, :, None, :, None]
-    T += part[:, :, None, :, :] * X[:, :, :, None, None]
-    out = _rotate(T, W)  # (R, b, c, d, a)
-    Q = rate * (np.einsum("rj,rjcd->rcd", s * s2, XX) + np.einsum("rj,rjcd->rcd", s * s1, E))
-    np.einsum("racda->racd", out)[...] += Q[:, None]
-    np.einsum("rbada->rabd", out)[...] += Q[:, None]
-    np.einsum("rbcaa->rabc", out)[...] += Q[:, None]
-    return out
-
-
-def _second_two(ddII, W, M, X, H, dH, s, s1, s2, rate):
-    """ddII'_abcd = (MMMM ddII)_abcd + Y_ac·H·Y_bd + Y_ac·F_bd + F_ac·Y_bd + δ_ab λ_W/n Σ_j σ'_j² X_jc X_jd.
-
-    Y_ack = W_ak σ''_k X_kc + δ_ac λ_W/n σ_kσ'_k and F_ack = Σ M_al M_cm dH_lkm; laid out (R, a, c, b, d).
-    """
-    r, n, _ = X.shape
-    Y = (W * s2[:, None, :])[:, :, None, :] * X.swapaxes(1, 2)[:, None]  # (R, a, c, k)
-    np.einsum("raak->rak", Y)[...] += rate * (s * s1)[:, None, :]
-    half = M[:, None] @ dH.swapaxes(2, 3)  # (R, l, c, k)
-    F = (M @ half.reshape(r, n, n * n)).reshape(r, n * n, n)
-    Y = Y.reshape(r, n * n, n)
-    out = _rotate(_rotate(_rotate(_rotate(ddII, M), M), M), M).reshape(r, n * n, n * n)
-    out += np.concatenate([Y, F], 2) @ np.concatenate([Y @ H + F, Y], 2).swapaxes(1, 2)
-    out = out.reshape(r, n, n, n, n)
-    same = rate * (X * (s1**2)[..., None]).swapaxes(1, 2) @ X  # (R, c, d)
-    np.einsum("racad->racd", out)[...] += same[:, None]
-    return out
-
-
-def _off_diagonal(T):
-    """Mean of T_ij over i ≠ j: (R, n, n) → (R,)."""
-    n = T.shape[-1]
-    return (T.sum((1, 2)) - np.einsum("rii->r", T)) / (n * (n - 1))
-
-
-def _statistics(z, H, dH, ddI, ddII) -> dict[str, np.ndarray]:
-    """The numbers of one layer that are averaged over networks, each already averaged over neurons or pairs: (R,) each."""
-    square, diagonal = z**2, np.einsum("rii->ri", H)
-    found = {
-        "K": square.mean(1),
-        "H": diagonal.mean(1),
-        "V": pairs(square, square),
-        "A": pairs(diagonal, diagonal),
-        "B": _off_diagonal(H**2),
-        "D": pairs(square, diagonal),
-        "F": _off_diagonal(H * z[:, :, None] * z[:, None, :]),
-    }
-    if dH is not None:
-        found["P"] = _off_diagonal(np.einsum("rijj->rij", dH) * z[:, :, None])
-        found["Q"] = _off_diagonal(np.einsum("riij->rij", dH) * z[:, None, :])
-    if ddI is not None:
-        found["R"] = _off_diagonal(np.einsum("rijji->rij", ddI))
-        found["S"] = _off_diagonal(np.einsum("rijij->rij", ddII))
-        found["T"] = _off_diagonal(np.einsum("riijj->rij", ddII))
-        found["U"] = _off_diagonal(np.einsum("rijji->rij", ddII))
-    return found

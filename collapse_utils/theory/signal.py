@@ -118,7 +118,9 @@ def critical(act: Activation) -> Critical:
     zero = np.zeros(1)
     if act.f(zero)[0] == 0 and act.slope(zero)[0] != 0 and decay(act) < 0:
         return Critical(0.0, float(act.slope(zero)[0] ** -2.0), 0.0, "K* = 0")
-    raise ValueError(f"critical: the activation must have a critical point; got {act.name!r}, whose susceptibilities never agree.")
+    raise ValueError(
+        f"critical: the activation must have a critical point; got {act.name!r}, whose susceptibilities never agree."
+    )
 
 
 def kernels(act: Activation, k1: float, depth: int, c_w: float, c_b: float = 0.0) -> np.ndarray:
@@ -163,20 +165,35 @@ def vertex_scale_invariant(nu: float, n, depth: int, ensemble: str) -> np.ndarra
     return n * (n / (n + 2) * ((n + nu) / (n + 2)) ** steps - 1)
 
 
-def ntk(act: Activation, k1: float, rates_b, rate_w: float, c_w: float | None = None) -> np.ndarray:
-    """Return the mean NTK Θ of layers 1 … len(rates_b) at infinite width, the same for both ensembles.
+def tangent(
+    act: Activation, k1: float, rates_b, rate_w: float, ensemble: str, first: str | None = None, c_w: float | None = None
+) -> dict[str, np.ndarray]:
+    """Return {"K", "H", "V", "A", "B", "D", "F"} of layers 1 … len(rates_b), leading order in 1/n, square layers, C_b = 0.
 
-    Θ' = λ_b + λ_W ⟨σ²⟩ + χ⊥ Θ, Θ^(1) = λ_b + λ_W K^(1)/C_W (Roberts et al. 2022, 2106.10165, Eq. 8.12; C_b = 0).
+    H is the mean NTK Θ' = λ_b + ⟨y⟩, y = λ_W σ² + C_W Θ σ'² (Roberts et al. 2022, 2106.10165, Eq. 8.12), the same for both
+    ensembles. With ∂ = d⟨y⟩/dK and s = 0 for Gaussian, 1 for Haar weights (ours; s = 0: Roberts et al. 2022, Section 8.3)
+    V' = χ∥²V + C_W²(⟨σ⁴⟩ − (1+2s)⟨σ²⟩²),  D' = C_W Cov(σ², y) + χ∥(∂V + χ⊥D),  A' = Var y + ∂²V + 2∂χ⊥D + χ⊥²A,
+    B' = χ⊥²B + C_W²Θ²(⟨σ'⁴⟩ − s⟨σ'²⟩²),  F' = χ∥²F + C_W²Θ(⟨σ²σ'²⟩ − s⟨σ²⟩⟨σ'²⟩), all but V from zero; returned over
+    K², Θ², Θ², ΘK, ΘK.
     """
-    c_w = critical(act).c_w if c_w is None else c_w
-    k, theta = float(k1), rates_b[0] + rate_w * k1 / c_w
-    path = [theta]
-    for rate in rates_b[1:]:
-        square = float(kernel_map(act, k, 1.0))
-        theta = rate + rate_w * square + float(chi_perp(act, k, c_w)) * theta
-        k = c_w * square
-        path.append(theta)
-    return np.array(path)
+    c_w, s = critical(act).c_w if c_w is None else c_w, {"gaussian": 0.0, "haar": 1.0}[ensemble]
+    k, h, a, b, d, f = float(k1), rates_b[0] + rate_w * k1 / c_w, 0.0, 0.0, 0.0, 0.0
+    v, rows = {"gaussian": 0.0, "haar": -2.0}[first or ensemble] * k**2, []
+    for rate in [*rates_b[1:], 0.0]:
+        rows.append((k, h, v / k**2, a / h**2, b / h**2, d / (h * k), f / (h * k)))
+        mean = lambda g, k=k: float(average(g, k))  # noqa: E731
+        size, slope = mean(lambda z: act.f(z) ** 2), mean(lambda z: act.slope(z) ** 2)
+        along, across = float(chi_parallel(act, k, c_w)), c_w * slope
+        y = lambda z, h=h: rate_w * act.f(z) ** 2 + c_w * h * act.slope(z) ** 2  # noqa: E731
+        y_mean, y_k = mean(y), mean(lambda z, k=k, y=y: y(z) * (z**2 - k)) / (2 * k**2)
+        covariance = mean(lambda z, y=y: act.f(z) ** 2 * y(z)) - size * y_mean
+        a = mean(lambda z, y=y: y(z) ** 2) - y_mean**2 + y_k**2 * v + 2 * y_k * across * d + across**2 * a
+        d = c_w * covariance + along * (y_k * v + across * d)
+        b = across**2 * b + (c_w * h) ** 2 * (mean(lambda z: act.slope(z) ** 4) - s * slope**2)
+        f = along**2 * f + c_w**2 * h * (mean(lambda z: (act.f(z) * act.slope(z)) ** 2) - s * size * slope)
+        v = along**2 * v + c_w**2 * (mean(lambda z: act.f(z) ** 4) - (1 + 2 * s) * size**2)
+        k, h = c_w * size, rate + y_mean
+    return dict(zip("KHVABDF", np.array(rows).T, strict=True))
 
 
 def _derivatives(f, k, top: int) -> np.ndarray:
@@ -202,7 +219,9 @@ def _layer_law(act: Activation, k, n, c_w, law: str):
     if law == "gaussian":
         return g, h, t
     inverse = lambda d: 2 * d[2] + 8 / 3 * d[3] + d[4] / 2  # noqa: E731  # A² − B
-    h1 = h[:3] - 2 * np.array([g[1] ** 2, 2 * g[1] ** 2 + 2 * g[1] * g[2], 2 * g[1] ** 2 + 8 * g[1] * g[2] + 2 * g[2] ** 2 + 2 * g[1] * g[3]])
+    h1 = h[:3] - 2 * np.array(
+        [g[1] ** 2, 2 * g[1] ** 2 + 2 * g[1] * g[2], 2 * g[1] ** 2 + 8 * g[1] * g[2] + 2 * g[2] ** 2 + 2 * g[1] * g[3]]
+    )
     second = -h[2] + inverse(_square(g)) - g[2] ** 2 - 2 * g[0] * inverse(g)
     t -= 6 * g[1] * h1[1] + 8 * g[1] ** 3 + 12 * g[1] ** 2 * g[2]
     return g - np.array([g[2], 0, 0, 0, 0]) / n, h1 + np.array([second, 0, 0]) / n, t
