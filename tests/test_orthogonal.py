@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from collapse_utils import orthogonal
+from collapse_utils import claims, orthogonal
 from collapse_utils.orthogonal import activation, haar, networks, normalised, preactivations, two_point, weights
 from collapse_utils.theory import signal as theory
 
@@ -120,6 +120,16 @@ def test_linear_networks_take_their_exact_vertex_at_a_width_used_nowhere_else(se
         distance = np.abs(samples.mean(0) - law) / np.maximum(samples.std(0, ddof=1) / 200, 1e-12)
         assert (distance < ALARM).all()
         assert (np.abs(samples.mean(0) - rival) > ALARM * samples.std(0) / 200).all()
+
+
+def test_a_swapped_ensemble_fails_the_claims(seed):
+    rng = np.random.default_rng(seed)
+    tanh = theory.ACTIVATIONS["tanh"]
+    law = {e: theory.vertex(tanh, 1.0, 8, e) for e in ("gaussian", "haar")}
+    for id_, own, other in (("DAY-1a", "gaussian", "haar"), ("DAY-1b", "haar", "gaussian")):
+        for drawn, verdict in ((own, "holds"), (other, "fails")):
+            samples = normalised("V", two_point(drawn, "tanh", 200, 8, 4000, rng), 200)
+            assert claims.equal(id_, samples[:, 1:], law[own][1:], law[other][1:]).verdict == verdict
 
 
 def test_the_standard_error_of_a_normalised_vertex_is_right():
