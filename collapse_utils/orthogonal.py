@@ -121,8 +121,8 @@ def networks(
     """
     normals = rng.standard_normal((count, width * (n_in + (depth - 1) * width)))
     head, rest = (
-        normals[:, : width * n_in].reshape(-1, width, n_in),
-        normals[:, width * n_in :].reshape(-1, depth - 1, width, width),
+        normals[:, : width * n_in].reshape(count, width, n_in),
+        normals[:, width * n_in :].reshape(count, depth - 1, width, width),
     )
     return [weights(first or ensemble, head, c_w, rectangular), *(weights(ensemble, rest[:, i], c_w) for i in range(depth - 1))]
 
