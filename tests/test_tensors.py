@@ -1,7 +1,5 @@
 """The NTK and its derivatives: automatic differentiation, exact identities, theory of both ensembles, refusals."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 
@@ -130,19 +128,29 @@ def test_linear_haar_networks_have_one_kernel():
     assert np.allclose(found["A"], found["H"] ** 2)
 
 
-@pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
-def test_the_mean_ntk_of_relu_has_no_correction_at_any_width(seed, ensemble):
+def test_the_mean_ntk_of_relu_has_no_correction_at_any_width(seed):
     rng = np.random.default_rng(seed)
     n, depth = int(rng.integers(4, 9)), 5
     x = rng.standard_normal(n)
     x *= np.sqrt(n / (x @ x))
-    found = tensors.tensors(activation("relu"), drawn(ensemble, n, depth, rng, 2.0), x, 20_000, np.full(depth, 0.4), 0.9, order=1)
-    law = theory.tangent(theory.ACTIVATIONS["relu"], 2.0, np.full(depth, 0.4), 0.9, ensemble)["H"]
-    noise = found["H"].std(0, ddof=1) / np.sqrt(20_000)
-    gap = np.abs(found["H"].mean(0) - law)
-    assert (gap < ALARM * noise + 1e-12).all() if ensemble == "gaussian" else gap[1] < ALARM * noise[1]
-    rival = theory.tangent(theory.ACTIVATIONS["linear"], 2.0, np.full(depth, 0.4), 0.9, ensemble, c_w=1.0)["H"]
-    assert (np.abs(found["H"].mean(0) - rival) > ALARM * noise)[1:].all()
+    act, draw, rates_b = activation("relu"), drawn("gaussian", n, depth, rng, 2.0), np.full(depth, 0.4)
+    found = tensors.tensors(act, draw, x, 20_000, rates_b, 0.9, order=1)["H"].reshape(1000, 20, depth).mean(1)
+    law = theory.tangent(theory.ACTIVATIONS["relu"], 2.0, rates_b, 0.9, "gaussian")["H"]
+    noise = found.std(0, ddof=1) / np.sqrt(1000)
+    assert (np.abs(found.mean(0) - law) < ALARM * noise + 1e-12).all()
+    assert np.abs(found.mean(0) - law * (1 + 1 / n))[-1] > ALARM * noise[-1]
+
+
+def test_a_swapped_ensemble_fails_the_claims(seed):
+    rng = np.random.default_rng(seed)
+    n, depth = 80, 8
+    rates_b = 1 / np.arange(1, depth + 1)
+    law = {e: theory.tangent(theory.ACTIVATIONS["tanh"], 1.0, rates_b, 1.0, e) for e in ("gaussian", "haar")}
+    columns = lambda y: np.concatenate([y[q][..., 1:] for q in "ABDF"], -1)  # noqa: E731
+    for ensemble, verdict in (("gaussian", "holds"), ("haar", "fails")):
+        found = tensors.tensors(activation("tanh"), drawn(ensemble, n, depth, rng), np.ones(n), 300, rates_b, order=1)
+        samples = columns({q: normalised(q, found, n) for q in "ABDF"})
+        assert claims.equal("PDLT-11c", samples, columns(law["gaussian"]), columns(law["haar"])).verdict == verdict
 
 
 @pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
