@@ -1,0 +1,93 @@
+"""The ten tensors for 200 networks against a plain einsum translation, one network at a time, in the same run.
+
+Twice: against the equations as they stand, one einsum a term (n^8 operations, so at width 8 and six layers), and at full size
+against the same with einsum left to choose the order of contraction. And the vertex without matrices against matrices.
+"""
+
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+
+from collapse_utils.orthogonal import activation, networks, normalised, two_point, weights
+from collapse_utils.tensors import tensors
+
+NETWORKS = 200
+TANH = activation("tanh")
+
+
+def plain(x, layers, rates_b, e):
+    """K, H, dH, ddI, ddII of the last layer of one network: every term of the recursions as one einsum."""
+    n, one = len(layers[0]), np.eye(len(layers[0]))
+    z, H = layers[0] @ x, (rates_b[0] + x @ x / len(x)) * one
+    dH, ddI, ddII = np.zeros((n,) * 3), np.zeros((n,) * 4), np.zeros((n,) * 4)
+    for W, rate_b in zip(layers[1:], rates_b[1:], strict=True):
+        s, s1, s2, s3, r = np.tanh(z), TANH.d1(z), TANH.d2(z), TANH.d3(z), 1 / n
+        M = W * s1
+        down = r * (e("j,j,cm,dp,jm,jp->cd", s, s2, M, M, H, H) + e("j,j,ck,dl,jkl->cd", s, s1, M, M, dH))
+        newI = e("ai,bj,ck,dl,ijkl->abcd", M, M, M, M, ddI) + e("ak,k,bl,cm,dp,kl,km,kp->abcd", W, s3, M, M, M, H, H, H)
+        newI += e("ak,k,bl,cm,dp,klm,kp->abcd", W, s2, M, M, M, dH, H) + e("ak,k,bl,cm,dp,klp,km->abcd", W, s2, M, M, M, dH, H)
+        newI += e("ak,k,bl,cm,dp,kmp,kl->abcd", W, s2, M, M, M, dH, H)
+        newI += e("ab,cd->abcd", one, down) + e("ac,bd->abcd", one, down) + e("ad,bc->abcd", one, down)
+        newII = e("ai,bj,ck,dl,ijkl->abcd", M, M, M, M, ddII)
+        newII += e("ak,k,cm,km,kl,bl,l,dp,lp->abcd", W, s2, M, H, H, W, s2, M, H)
+        newII += r * e("ak,k,cm,km,kl,bd,l,l->abcd", W, s2, M, H, H, one, s, s1)
+        newII += r * e("ac,k,k,kl,bl,l,dp,lp->abcd", one, s, s1, H, W, s2, M, H)
+        newII += r * r * e("ac,k,k,kl,bd,l,l->abcd", one, s, s1, H, one, s, s1)
+        newII += e("ak,k,cm,km,bl,dp,lkp->abcd", W, s2, M, H, M, M, dH) + r * e("ac,k,k,bl,dp,lkp->abcd", one, s, s1, M, M, dH)
+        newII += e("bk,k,dm,km,al,cp,lkp->abcd", W, s2, M, H, M, M, dH) + r * e("bd,k,k,al,cp,lkp->abcd", one, s, s1, M, M, dH)
+        newII += r * e("ab,k,k,cm,km,dp,kp->abcd", one, s1, s1, M, H, M, H)
+        newH3 = e("ak,bl,cm,klm->abc", M, M, M, dH) + e("ak,k,bl,cm,kl,km->abc", W, s2, M, M, H, H)
+        newH3 += r * (e("ab,cm,km,k,k->abc", one, M, H, s, s1) + e("ac,bm,km,k,k->abc", one, M, H, s, s1))
+        H = (rate_b + r * s @ s) * one + e("ak,bl,kl->ab", M, M, H)
+        z, dH, ddI, ddII = W @ s, newH3, newI, newII
+    return z, H, dH, ddI, ddII
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "optimize", "count"), [(8, 6, False, 1), (20, 30, True, 2)], ids=["term by term", "order chosen"]
+)
+def test_ten_tensors_speed_ratio(benchmark, width, depth, optimize, count):
+    """`count` networks are timed one by one and scaled up to 200."""
+    rates, x, e = 1 / np.arange(1, depth + 1), np.linspace(0, 1, width), partial(np.einsum, optimize=optimize)
+
+    def ours():
+        rng = np.random.default_rng(0)
+        return tensors(TANH, lambda r: networks("haar", width, width, depth, r, rng, 1.0), x, NETWORKS, rates)
+
+    drawn = networks("haar", width, width, depth, count, np.random.default_rng(0), 1.0)
+    started = time.perf_counter()
+    peer = [plain(x, [w[i] for w in drawn], rates, e) for i in range(count)]
+    peer_time = (time.perf_counter() - started) / count * NETWORKS
+    found = benchmark.pedantic(ours, rounds=1)
+    ratio = peer_time / benchmark.stats.stats.min
+    benchmark.extra_info["ratio"] = round(ratio, 1)
+    print(f"\nten tensors of {NETWORKS} networks (width {width}, depth {depth}): {ratio:.1f} times faster than one by one")
+    off = ~np.eye(width, dtype=bool)
+    for i, (_, _, dH, ddI, ddII) in enumerate(peer):
+        entries = {"R": e("iijj->ij", ddI), "S": e("iijj->ij", ddII), "T": e("ijij->ij", ddII), "U": e("ijji->ij", ddII)}
+        for name, entry in entries.items():
+            assert abs(entry[off].mean() / found[name][i, -1] - 1) < 1e-8, name
+        assert np.abs(dH - dH.swapaxes(1, 2)).max() < 1e-12
+
+
+def test_vertex_without_matrices_speed_ratio(benchmark):
+    """The vertex of 500 Haar networks of width 100 and depth 10: one number a layer against matrices."""
+    n, depth, count = 100, 10, 500
+    rng, started = np.random.default_rng(0), time.perf_counter()
+    z, square, four = np.full((count, n), 1.0), [], []
+    for layer in range(depth):
+        w = weights("haar", rng.standard_normal((count, n, n)), 1.0)
+        z = np.matmul(w, (np.tanh(z) if layer else z)[..., None])[..., 0]
+        s = z**2
+        square.append(s.mean(1))
+        four.append((s.sum(1) ** 2 - (s**2).sum(1)) / (n * (n - 1)))
+    peer = normalised("V", {"K": np.stack(square, 1), "V": np.stack(four, 1)}, n)
+    peer_time = time.perf_counter() - started
+    found = benchmark.pedantic(lambda: normalised("V", two_point("haar", "tanh", n, depth, count, rng), n), rounds=3)
+    ratio = peer_time / benchmark.stats.stats.min
+    benchmark.extra_info["ratio"] = round(ratio, 1)
+    print(f"\nvertex of {count} Haar networks of width {n}: {ratio:.0f} times faster than with matrices")
+    gap, error = peer.mean(0) - found.mean(0), np.sqrt((peer.var(0) + found.var(0)) / count)
+    assert (np.abs(gap) < 6 * error + 1e-9).all()

@@ -1,0 +1,167 @@
+"""Kernels, NTK and vertices of deep networks: identities, printed constants, plain quadrature, simulated chains."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from collapse_utils.theory import signal as theory
+
+A = theory.ACTIVATIONS
+
+
+def chain(act, k1, n, depth, networks, rng, ensemble, c_w):
+    """z (depth, networks, n), layer by layer from independent columns of weights: a simulation that knows no theory."""
+    size2, layers = np.full(networks, n * k1), []
+    for _ in range(depth):
+        g = rng.standard_normal((networks, n))
+        g *= np.sqrt(size2 / (n if ensemble == "gaussian" else (g**2).sum(1)))[:, None]
+        layers.append(g)
+        size2 = c_w * (act.f(g) ** 2).sum(1)
+    return np.array(layers)
+
+
+@pytest.mark.parametrize("name", sorted(A))
+@pytest.mark.parametrize("k", [0.01, 1.0, 30.0])
+def test_averages_are_those_of_adaptive_quadrature(name, k):
+    for f in (lambda z: A[name].f(z) ** 2, lambda z: A[name].slope(z) ** 2):
+        density = lambda u, f=f: f(np.sqrt(k) * u) * np.exp(-u * u / 2) / np.sqrt(2 * np.pi)  # noqa: E731
+        plain = sum(quad(density, a, b, epsabs=1e-14, epsrel=1e-12)[0] for a, b in ((-14, -3), (-3, 0), (0, 3), (3, 14)))
+        assert theory.average(f, k) == pytest.approx(plain, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(A))
+def test_slopes_and_susceptibilities_are_derivatives(name):
+    z, k, eps = np.linspace(-4, 4, 50), np.array([0.3, 2.0, 9.0]), 1e-5
+    assert np.allclose(A[name].slope(z), (A[name].f(z + eps) - A[name].f(z - eps)) / (2 * eps), atol=1e-8)
+    slope = (theory.kernel_map(A[name], k * (1 + eps), 1.3) - theory.kernel_map(A[name], k * (1 - eps), 1.3)) / (2 * eps * k)
+    assert np.allclose(theory.chi_parallel(A[name], k, 1.3), slope, rtol=1e-6)
+    steep = theory.Activation("stretched", lambda z: A[name].f(np.sqrt(7) * z), A[name].slope)
+    assert theory.susceptibility_ratio(A[name], 7.0) == pytest.approx(
+        7 * theory.average(lambda z: A[name].slope(np.sqrt(7) * z) ** 2, 1.0) / theory.chi_parallel(steep, 1.0, 1.0), rel=1e-9
+    )
+
+
+def test_critical_points_are_the_printed_ones_and_are_critical():
+    printed = {
+        "linear": (0, 1),
+        "relu": (0, 2),
+        "tanh": (0, 1, 0),
+        "sin": (0, 1, 0),
+        "gelu": (0.17292239, 1.98305826, 3.5615528),
+        "swish": (0.55514317, 1.98800468, 14.3201736),
+    }
+    for name, expected in printed.items():
+        point = theory.critical(A[name])
+        assert (point.c_b, point.c_w, point.k)[: len(expected)] == pytest.approx(expected, rel=5e-8, abs=1e-12)
+        k = point.k if point.k > 0 else 1e-7
+        tolerance = 1e-9 if point.k > 0 else 1e-5
+        assert theory.chi_perp(A[name], k, point.c_w) == pytest.approx(1, abs=tolerance)
+        assert theory.chi_parallel(A[name], k, point.c_w) == pytest.approx(1, abs=tolerance)
+        assert theory.kernel_map(A[name], k, point.c_w, point.c_b) == pytest.approx(k, rel=tolerance)
+
+
+@pytest.mark.parametrize("a", [0.0, 0.1, 0.7])
+def test_leaky_relu_of_any_slope_is_scale_invariant(a):
+    leaky = theory.Activation("leaky", lambda z: np.where(z > 0, z, a * z), lambda z: np.where(z > 0, 1.0, a))
+    point = theory.critical(leaky)
+    assert (point.kind, point.c_b) == ("scale-invariant", 0)
+    assert point.c_w == pytest.approx(2 / (1 + a**2))
+    assert theory.spread(leaky) == pytest.approx(6 * (1 + a**4) / (1 + a**2) ** 2 - 1)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softplus", "square"])
+def test_an_activation_without_a_critical_point_is_refused(name):
+    with pytest.raises(ValueError, match=f"critical: .*got '{name}'"):
+        theory.critical(A[name])
+
+
+@pytest.mark.parametrize(("name", "a1"), [("tanh", -2.0), ("sin", -1.0)])
+def test_the_decay_coefficient_is_that_of_the_iterated_map(name, a1):
+    assert theory.decay(A[name]) == pytest.approx(a1, rel=1e-4)
+    path = theory.kernels(A[name], 0.7, 3000, 1.0)
+    assert 3000 * path[-1] == pytest.approx(-1 / a1, rel=0.005)
+    square = theory.Activation("z + z²", lambda z: z + z**2, lambda z: 1 + 2 * z)
+    assert theory.decay(square) == pytest.approx(0.75 * 2**2, rel=1e-4)  # a₁ = ¾(σ₂/σ₁)², σ₂ = 2
+
+
+def test_the_exact_law_of_a_scale_invariant_network_contains_both_orders():
+    for name in ("linear", "relu"):
+        for ensemble in ("gaussian", "haar"):
+            nu = theory.spread(A[name])
+            wide = theory.vertex_scale_invariant(nu, 1e7, 9, ensemble)
+            assert np.allclose(theory.vertex(A[name], 3.0, 9, ensemble), wide, atol=1e-4)
+            gap = [
+                theory.vertex_next(A[name], 3.0, n, 9, ensemble) - theory.vertex_scale_invariant(nu, n, 9, ensemble)
+                for n in (500, 1000)
+            ]
+            assert (np.abs(gap[0]) <= 4.2 * np.abs(gap[1]) + 1e-10).all()  # what is left is of second order in 1/n
+            assert (np.abs(gap[0]) >= 3.8 * np.abs(gap[1]) - 1e-10).all()
+
+
+def test_the_ensembles_differ_by_the_source_and_the_start_only():
+    gaussian, haar = (theory.vertex(A["tanh"], 0.4, 50, e) for e in ("gaussian", "haar"))
+    mixed = theory.vertex(A["tanh"], 0.4, 50, "haar", first="gaussian")
+    assert (gaussian[0], haar[0], mixed[0]) == (0, -2, 0)
+    assert abs(mixed[-1] - haar[-1]) < 0.01
+    assert haar[-1] == pytest.approx(-2, abs=0.06)
+    assert gaussian[-1] - gaussian[-2] == pytest.approx(2 / 3, abs=0.02)
+
+
+@pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
+@pytest.mark.parametrize("name", ["tanh", "swish", "gelu"])
+def test_simulated_vertices_follow_the_recursion_at_a_width_and_depth_of_their_own(seed, name, ensemble):
+    rng = np.random.default_rng(seed)
+    n, depth, k1, c_w = int(rng.integers(70, 110)), int(rng.integers(3, 6)), rng.uniform(0.5, 2), rng.uniform(0.9, 1.6)
+    z2 = chain(A[name], k1, n, depth, 6000, rng, ensemble, c_w)[-1] ** 2
+    k = z2.mean()
+    four = (z2.sum(1) ** 2 - (z2**2).sum(1)) / (n * (n - 1))
+    samples = n * (four / k**2 - 1 - 2 * (z2.mean(1) / k - 1))
+    law, rival = (
+        theory.vertex(A[name], k1, depth, e, c_w=c_w)[-1] for e in (ensemble, {"haar": "gaussian", "gaussian": "haar"}[ensemble])
+    )
+    order = 2 * (depth + 4) * (2 + abs(law)) / n  # the next order in 1/n
+    noise = samples.std() / np.sqrt(len(samples))
+    assert abs(samples.mean() - law) < 5.5 * noise + order
+    assert abs(samples.mean() - rival) > 5.5 * noise + order
+
+
+@pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
+def test_the_next_order_of_a_narrow_network(seed, ensemble):
+    rng = np.random.default_rng(seed)
+    n, depth, networks = 24, 4, 60_000
+    z2 = chain(A["tanh"], 0.8, n, depth, networks, rng, ensemble, 1.0)[-1] ** 2
+    k = z2.mean()
+    four = (z2.sum(1) ** 2 - (z2**2).sum(1)) / (n * (n - 1))
+    samples = n * (four / k**2 - 1 - 2 * (z2.mean(1) / k - 1))
+    noise = samples.std() / np.sqrt(networks)
+    law, next_law = theory.vertex(A["tanh"], 0.8, depth, ensemble)[-1], theory.vertex_next(A["tanh"], 0.8, n, depth, ensemble)[-1]
+    assert abs(samples.mean() - next_law) < 5.5 * noise + 10 * (1 + abs(law)) / n**2
+    if ensemble == "haar":
+        assert abs(samples.mean() - law) > 5.5 * noise
+
+
+def test_the_mean_ntk_at_its_known_ends():
+    layers = np.arange(1, 41)
+    relu = theory.tangent(A["relu"], 1.7, np.full(40, 0.3), 0.9, "gaussian")["H"]
+    assert np.allclose(relu, layers * (0.3 + 0.9 * 0.5 * 1.7))
+    tanh = theory.tangent(A["tanh"], 1.0, 0.8 / np.arange(1, 4001), 1.4, "haar")["H"]
+    assert tanh[-1] == pytest.approx(0.8 + 1.4 / 2, rel=0.003)
+
+
+def test_a_linear_haar_network_has_no_kernel_fluctuation():
+    found = theory.tangent(A["linear"], 1.3, np.ones(12), 1.0, "haar")
+    assert np.allclose(found["B"], 0)
+    assert np.allclose(found["F"], 0)
+    assert np.allclose(found["V"], theory.vertex(A["linear"], 1.3, 12, "haar"))
+    assert np.allclose(found["H"], np.arange(1, 13) * (1 + 1.3))
+    gaussian = theory.tangent(A["linear"], 1.0, np.zeros(12), 1.0, "gaussian")
+    assert np.allclose(gaussian["B"] * np.arange(1, 13) ** 2, np.cumsum(np.arange(12) ** 2))
+
+
+def test_far_values_of_the_tangent_tensors():
+    found = {e: theory.tangent(A["tanh"], 1.0, 1 / np.arange(1, 3001), 1.0, e) for e in ("gaussian", "haar")}
+    slope = {q: np.diff(found["gaussian"][q])[-1] for q in "VBF"}
+    assert slope == pytest.approx({"V": 2 / 3, "B": 1 / 3, "F": 1 / 4}, rel=0.01)
+    haar = {q: found["haar"][q][-1] for q in "VABDF"}
+    assert haar == pytest.approx({"V": -2, "A": 0, "B": 0, "D": 0, "F": -2 / 3}, abs=0.005)
+    assert 3000 * haar["B"] == pytest.approx(2, rel=0.05)

@@ -1,0 +1,198 @@
+"""The NTK and its derivatives: automatic differentiation, exact identities, theory of both ensembles, refusals."""
+
+import numpy as np
+import pytest
+
+from collapse_utils import claims, tensors
+from collapse_utils.orthogonal import activation, networks, normalised
+from collapse_utils.theory import signal as theory
+
+ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
+FORMS = {"tanh": "tanh", "sin": "sin", "gelu": "gelu", "swish": "silu", "relu": "relu"}
+
+
+def differentiated(name, x, weights, rates_b, rate_w):
+    """(H, dH, ddI, ddII) of one network's last layer from nested jvp and jacrev over all parameters; shares no code."""
+    torch = pytest.importorskip("torch")
+    act = torch.sin if name == "sin" else getattr(torch.nn.functional, FORMS[name])
+    shapes = [w.shape for w in weights]
+    sizes = [a * b for a, b in shapes]
+    rate = np.concatenate([np.full(a * b, rate_w / b) for a, b in shapes] + [np.full(s[0], r) for s, r in zip(shapes, rates_b)])
+    rate = torch.as_tensor(rate)
+    theta = torch.cat([torch.as_tensor(w).reshape(-1) for w in weights] + [torch.zeros(sum(s[0] for s in shapes))]).double()
+    x = torch.as_tensor(x)
+
+    def z(theta):
+        parts = theta.split(sizes + [s[0] for s in shapes])
+        signal = x
+        for i, shape in enumerate(shapes):
+            signal = parts[i].reshape(shape) @ (act(signal) if i else signal) + parts[len(shapes) + i]
+        return signal
+
+    def along(f, v):
+        return lambda theta: torch.func.jvp(f, (theta,), (v,))[1]
+
+    J = torch.func.jacrev(z)(theta)  # (n, P)
+    V = J * rate  # directions Λ∇z_b
+    n = len(J)
+    H = J @ V.T
+    dH = torch.stack([torch.stack([along(along(z, V[b]), V[c])(theta) for c in range(n)], 1) for b in range(n)], 1)
+    third = lambda b, c, d: along(along(along(z, V[b]), V[c]), V[d])(theta)  # noqa: E731
+    ddI = torch.stack(
+        [torch.stack([torch.stack([third(b, c, d) for d in range(n)], 1) for c in range(n)], 1) for b in range(n)], 1
+    )
+    hessians = torch.stack([torch.func.jacrev(along(z, V[c]))(theta) for c in range(n)], 1)  # (a, c, P) Hess z_a · Λ∇z_c
+    ddII = torch.einsum("acp,p,bdp->abcd", hessians, rate, hessians)
+    return tuple(t.numpy() for t in (H, dH, ddI, ddII))
+
+
+@pytest.mark.parametrize(("name", "ensemble"), [("tanh", "haar"), ("gelu", "gaussian"), ("sin", "gaussian"), ("swish", "haar")])
+def test_recursions_are_the_derivatives_of_automatic_differentiation(name, ensemble):
+    rng = np.random.default_rng(5)
+    n0, n, depth, rate_w = 3, 4, 4, 0.7
+    x, rates_b = rng.standard_normal(n0), rng.uniform(0.2, 1, depth)
+    weights = networks(ensemble, n0, n, depth, 2, rng, 1.4, rectangular="semi-orthogonal")
+    z, H, dH, ddI, ddII = list(tensors.forward(activation(name), x, weights, rates_b, rate_w))[-1]
+    assert z.shape == (2, n)
+    for i in range(2):
+        expected = differentiated(name, x, [w[i] for w in weights], rates_b, rate_w)
+        found = (H[i], dH[i], np.moveaxis(ddI[i], -1, 0), ddII[i].swapaxes(1, 2))
+        for own, other in zip(found, expected, strict=True):
+            assert np.abs(own - other).max() < 1e-11 * max(1.0, np.abs(other).max())
+            assert np.abs(other).max() > 1e-3
+
+
+def test_the_released_slip_is_not_a_derivative_and_moves_t():
+    rng = np.random.default_rng(6)
+    x, rates_b = rng.uniform(size=4), 1 / np.arange(1, 4)
+    weights = networks("haar", 4, 4, 3, 1, rng, 1.0)
+    act = activation("tanh")
+    right, slip = (list(tensors.forward(act, x, weights, rates_b, slip=s)) for s in (False, True))
+    assert np.abs(right[-1][2] - right[-1][2].swapaxes(2, 3)).max() < 1e-14  # a second derivative is symmetric in b, c
+    assert np.abs(slip[-1][2] - slip[-1][2].swapaxes(2, 3)).max() > 1e-3
+    z, H, w = right[0][0][0], right[0][1][0], weights[1][0]
+    s, d = np.tanh(z), 1 - np.tanh(z) ** 2
+    printed = np.einsum("bl,k,l,k,kl->b", w, d, s, d, H) / 4  # as released: σ'_k σ_l σ'_k, and not σ_k σ'_k σ'_l
+    meant = np.einsum("bl,k,k,l,kl->b", w, s, d, d, H) / 4
+    for one in range(4):
+        gap = slip[1][2][0, one, :, one] - right[1][2][0, one, :, one]
+        assert np.allclose(gap, printed - meant, atol=1e-15)
+
+
+def drawn(ensemble, n, depth, rng, c_w=1.0, first=None):
+    return lambda count: networks(ensemble, n, n, depth, count, rng, c_w, first)
+
+
+def test_numbers_depend_on_the_seed_and_on_no_chunk_order_or_budget():
+    x, rates_b, act = np.linspace(0, 1, 5), np.ones(3), activation("tanh")
+    run = lambda **options: tensors.tensors(act, drawn("haar", 5, 3, np.random.default_rng(2)), x, 9, rates_b, **options)  # noqa: E731
+    whole, small = run(), run(budget=8 * 13 * 27 + 90_000)
+    for key in whole:
+        assert whole[key].shape == (9, 3)
+        assert np.allclose(whole[key], small[key], rtol=1e-13, atol=1e-15)
+        assert np.array_equal(whole[key], run()[key])
+    for order, keys in ((1, "KHVABDF"), (2, "KHVABDFPQ")):
+        part = run(order=order)
+        assert sorted(part) == sorted(keys)
+        assert all(np.allclose(part[key], whole[key], rtol=1e-13) for key in keys)
+
+
+def test_statistics_are_means_over_pairs():
+    rng = np.random.default_rng(3)
+    z, H, dH = (rng.standard_normal((2, *[4] * k)) for k in (1, 2, 3))
+    ddI, ddII = (rng.standard_normal((2, 4, 4, 4, 4)) for _ in range(2))
+    found = tensors._statistics(z, H, dH, np.moveaxis(ddI, 1, -1), ddII.swapaxes(2, 3))
+    pair = [(i, j) for i in range(4) for j in range(4) if i != j]
+    plain = {
+        "A": lambda i, j: H[:, i, i] * H[:, j, j],
+        "B": lambda i, j: H[:, i, j] ** 2,
+        "D": lambda i, j: z[:, i] ** 2 * H[:, j, j],
+        "F": lambda i, j: z[:, i] * z[:, j] * H[:, i, j],
+        "P": lambda i, j: dH[:, i, j, j] * z[:, i],
+        "Q": lambda i, j: dH[:, i, i, j] * z[:, j],
+        "R": lambda i, j: ddI[:, i, i, j, j],
+        "S": lambda i, j: ddII[:, i, i, j, j],
+        "T": lambda i, j: ddII[:, i, j, i, j],
+        "U": lambda i, j: ddII[:, i, j, j, i],
+    }
+    for key, term in plain.items():
+        assert np.allclose(found[key], np.mean([term(i, j) for i, j in pair], axis=0)), key
+
+
+def test_linear_haar_networks_have_one_kernel():
+    found = tensors.tensors(
+        activation("linear"), drawn("haar", 6, 5, np.random.default_rng(0)), np.ones(6), 4, np.full(5, 0.5), 2.0
+    )
+    assert np.allclose(found["H"], np.arange(1, 6) * 2.5)
+    assert np.allclose(found["B"], 0, atol=1e-12)
+    assert np.allclose(found["A"], found["H"] ** 2)
+
+
+def test_the_mean_ntk_of_relu_has_no_correction_at_any_width(seed):
+    rng = np.random.default_rng(seed)
+    n, depth = int(rng.integers(4, 9)), 5
+    x = rng.standard_normal(n)
+    x *= np.sqrt(n / (x @ x))
+    act, draw, rates_b = activation("relu"), drawn("gaussian", n, depth, rng, 2.0), np.full(depth, 0.4)
+    found = tensors.tensors(act, draw, x, 20_000, rates_b, 0.9, order=1)["H"].reshape(1000, 20, depth).mean(1)
+    law = theory.tangent(theory.ACTIVATIONS["relu"], 2.0, rates_b, 0.9, "gaussian")["H"]
+    noise = found.std(0, ddof=1) / np.sqrt(1000)
+    assert (np.abs(found.mean(0) - law) < ALARM * noise + 1e-12).all()
+    assert np.abs(found.mean(0) - law * (1 + 1 / n))[-1] > ALARM * noise[-1]
+
+
+def test_a_swapped_ensemble_fails_the_claims(seed):
+    rng = np.random.default_rng(seed)
+    n, depth = 80, 8
+    rates_b = 1 / np.arange(1, depth + 1)
+    law = {e: theory.tangent(theory.ACTIVATIONS["tanh"], 1.0, rates_b, 1.0, e) for e in ("gaussian", "haar")}
+    columns = lambda y: np.concatenate([y[q][..., 1:] for q in "ABDF"], -1)  # noqa: E731
+    for ensemble, verdict in (("gaussian", "holds"), ("haar", "fails")):
+        found = tensors.tensors(activation("tanh"), drawn(ensemble, n, depth, rng), np.ones(n), 300, rates_b, order=1)
+        samples = columns({q: normalised(q, found, n) for q in "ABDF"})
+        assert claims.equal("PDLT-11c", samples, columns(law["gaussian"]), columns(law["haar"])).verdict == verdict
+
+
+@pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
+@pytest.mark.parametrize("name", ["tanh", "gelu"])
+def test_tensors_follow_the_recursions_at_a_width_and_depth_of_their_own(seed, name, ensemble):
+    rng = np.random.default_rng(seed)
+    n, depth, count = int(rng.integers(28, 40)), 4, 1500
+    k1, rates_b, rate_w, c_w = (
+        rng.uniform(0.6, 1.5),
+        rng.uniform(0.3, 1, depth),
+        rng.uniform(0.6, 1.2),
+        {"tanh": 1.1, "gelu": 1.9}[name],
+    )
+    x = np.full(n, np.sqrt(k1 / c_w))
+    found = tensors.tensors(activation(name), drawn(ensemble, n, depth, rng, c_w), x, count, rates_b, rate_w, order=1)
+    other = {"gaussian": "haar", "haar": "gaussian"}[ensemble]
+    law, rival = (theory.tangent(theory.ACTIVATIONS[name], k1, rates_b, rate_w, e, c_w=c_w) for e in (ensemble, other))
+    assert found["H"].mean(0) == pytest.approx(law["H"], rel=0.15)
+    told_apart = 0
+    for key in "VABDF":
+        samples = normalised(key, found, n)[:, -1]
+        slack = ALARM * samples.std(ddof=1) / np.sqrt(count) + (4 + 8 * abs(law[key][-1])) / n  # the next order
+        assert abs(samples.mean() - law[key][-1]) < slack, key
+        told_apart += abs(samples.mean() - rival[key][-1]) > slack
+    assert told_apart >= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"n": 1}, ValueError, "width must be at least 2.*got 1"),
+        ({"rates_b": []}, ValueError, "depth must be at least 1; got 0"),
+        ({"networks": 1}, ValueError, "number of networks must be at least 2; got 1"),
+        ({"order": 4}, ValueError, "order must be 1 .NTK., 2 .dNTK. or 3 .ddNTK.; got 4"),
+        ({"n": 300}, MemoryError, "one of them takes .* GiB; got a budget of"),
+        ({"networks": 10**12, "order": 1}, MemoryError, "1000000000000 networks of width 5 .*must fit into memory"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_sentence(change, error, sentence):
+    settings = {"n": 5, "networks": 4, "rates_b": [1.0, 0.5], "order": 3} | change
+    n, rates_b = settings.pop("n"), settings.pop("rates_b")
+    draw = drawn("gaussian", n, max(len(rates_b), 1), np.random.default_rng(0))
+    with pytest.raises(error, match=sentence) as raised:
+        tensors.tensors(activation("tanh"), draw, np.ones(n), settings.pop("networks"), rates_b, **settings)
+    assert "\n" not in str(raised.value)
