@@ -151,6 +151,25 @@ def kernel_means(networks: Networks, x: Tensor) -> np.ndarray:
     return np.concatenate([_kernel_means(networks.take(slice(i, i + step)), x) for i in range(0, len(networks), step)])
 
 
+def log_spread_ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return jackknife pseudo-values of log[(s_a/m_a)/(s_b/m_b)], s spread and m mean over samples a and b (R,): (R,).
+
+    Their mean is the estimate, less its bias of order 1/R; their spread over √R its standard error (Quenouille, Tukey).
+    """
+    parts = [_log_spreads(np.asarray(sample, float)) for sample in (a, b)]
+    (whole_a, left_a), (whole_b, left_b) = parts
+    return len(left_a) * (whole_a - whole_b) - (len(left_a) - 1) * (left_a - left_b)
+
+
+def _log_spreads(x):
+    """log(spread/mean) of all samples, and with each one left out, (R,)."""
+    if len(x) < 3 or not (x > 0).all() or x.std() == 0:
+        raise ValueError(f"log_spread_ratio: needs at least 3 positive samples that differ; got {x[:3]} of {len(x)}.")
+    n, mean = len(x), (x.sum() - x) / (len(x) - 1)
+    left = ((x - x.mean()) ** 2).sum() - n / (n - 1) * (x - x.mean()) ** 2  # squared deviations without one
+    return np.log(x.std(ddof=1) / x.mean()), np.log(np.sqrt(left / (n - 2)) / mean)
+
+
 def _kernel_means(networks, x):
     states = _forward(networks, x)
     r, n, outputs = states[-1].shape
