@@ -98,10 +98,8 @@ def module(networks: Networks, r: int) -> nn.Sequential:
     """Return network r as an ordinary torch module with parameters of its own."""
     layers = []
     for w, b in zip(networks.weights, networks.biases):
-        linear = nn.utils.skip_init(nn.Linear, *w.shape[1:], dtype=w.dtype, device=w.device)
-        with torch.no_grad():
-            linear.weight.copy_(w[r].T)
-            linear.bias.copy_(b[r, 0])
+        linear = nn.Linear(*w.shape[1:], device="meta")  # no weights drawn in vain
+        linear.weight, linear.bias = nn.Parameter(w[r].T.contiguous()), nn.Parameter(b[r, 0].clone())
         layers += [linear, ACTIVATIONS[networks.activation]()]
     return nn.Sequential(*layers[:-1])
 
