@@ -120,9 +120,10 @@ def train(networks: Networks, data, test, rate, epochs: int, every: int = 1, bat
     θ ← θ − η ∂L/∂θ, L = mean over inputs and outputs of (f − y)²; with ntk=True weights move with η/n_in (the rates of
     the NTK parameterisation). data, test: pairs (x (N, n_in), y (N, O)); rate: a number or one per network (R,).
     Recorded before training, every `every` epochs and at the end: losses, and kernel_means on `batch` where it is given.
-    Raises FloatingPointError at a loss that is not finite (strict=False: records it), MemoryError where not even one
-    network fits.
+    Raises ValueError for shapes or types that disagree, FloatingPointError at a loss that is not finite (strict=False:
+    records it), MemoryError where not even one network fits.
     """
+    _check(networks, data, test, epochs)
     rates = torch.as_tensor(rate, dtype=networks.weights[0].dtype, device=networks.weights[0].device).expand(len(networks))
     marks = np.unique([*range(0, epochs, every), epochs])
     last, recorded = networks.copy(), np.full((3, len(networks), len(marks)), np.nan)
@@ -180,6 +181,20 @@ def _kernel_means(networks, x):
             below = (signal.reshape(r, outputs * n, -1) @ networks.weights[i].mT).reshape(r, outputs, n, -1)
             signal = below * SLOPE[networks.activation](states[i])[:, None]
     return total.cpu().numpy().astype(float)
+
+
+def _check(networks, data, test, epochs):
+    """Raise one sentence for data that the networks cannot be trained on."""
+    n_in, n_out, dtype = networks.weights[0].shape[1], networks.weights[-1].shape[2], networks.weights[0].dtype
+    for x, y in (data, test):
+        if x.shape != (len(x), n_in) or y.shape != (len(x), n_out):
+            raise ValueError(
+                f"train: inputs must be (N, {n_in}) and targets (N, {n_out}); got {tuple(x.shape)}, {tuple(y.shape)}."
+            )
+        if x.dtype != dtype or y.dtype != dtype:
+            raise ValueError(f"train: inputs and targets must be {dtype}, as the networks are; got {x.dtype}, {y.dtype}.")
+    if epochs < 1:
+        raise ValueError(f"train: epochs must be at least 1; got {epochs}.")
 
 
 def _train(last, data, test, rates, marks, ntk, batch, recorded):

@@ -101,20 +101,23 @@ def _blocks(x, y, rows_x, rows_y, features, contract):
 
 
 def _by_jacobians(model, parameters, x, y, lam, outputs, max_bytes):
-    """Σ over parameter tensors of J(x) λ J(y)ᵀ, chunks of rows at a time."""
+    """Σ over parameter tensors of λ J(x) J(y)ᵀ, one tensor's Jacobian at a time, chunks of rows where even that is too much."""
+    theta, other = 0.0, x if y is None else y
+    for name, p in parameters.items():
 
-    def jacobian(rows):
-        of_row = jacrev(lambda p, row: functional_call(model, p, (row[None],))[0].reshape(-1))
-        found = vmap(of_row, (None, 0))(parameters, rows)
-        return {name: j.reshape(len(rows) * outputs, -1) for name, j in found.items()}  # (n O, P_tensor)
+        def output(q, row, name=name):
+            return functional_call(model, {**parameters, name: q}, (row[None],))[0].reshape(-1)
 
-    def contract(left, right):
-        theta = sum(lam[name] * (left[name] @ right[name].T) for name in parameters)  # (n O, m O)
-        return theta.reshape(len(theta) // outputs, outputs, -1, outputs).transpose(1, 2)
+        def jacobian(rows, p=p, output=output):
+            return vmap(jacrev(output), (None, 0))(p, rows).reshape(len(rows) * outputs, -1)  # (n O, size of p)
 
-    other = x if y is None else y
-    each = 3 * outputs * sum(p.numel() * p.element_size() for p in parameters.values())  # x's, y's and one in the making
-    return _blocks(x, y, *(_rows(len(z), each, max_bytes, "the Jacobian of one row") for z in (x, other)), jacobian, contract)
+        def contract(left, right):
+            return (left @ right.T).reshape(len(left) // outputs, outputs, -1, outputs).transpose(1, 2)  # (n, m, O, O)
+
+        each = 3 * outputs * p.numel() * p.element_size()  # x's, y's and one in the making
+        slices = [_rows(len(z), each, max_bytes, "the Jacobian of one row") for z in (x, other)]
+        theta = theta + lam[name] * _blocks(x, y, *slices, jacobian, contract)
+    return theta
 
 
 def _by_products(model, parameters, x, y, lam, outputs, max_bytes):
@@ -138,26 +141,34 @@ def _by_products(model, parameters, x, y, lam, outputs, max_bytes):
 
 
 def _dense_layers(model, x):
-    """The nn.Linear layers with their names, if they own all trainable parameters and each runs once on rows; else None."""
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
-    owned = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
-    if any(p.requires_grad and id(p) not in owned for p in model.parameters()):
-        return None
-    if len({id(layer.weight) for layer in layers.values()}) < len(layers):
+    """The trained nn.Linear layers by name, if no other parameter is trained and each runs once, on the rows; else None."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    layers = {
+        name: layer
+        for name, layer in model.named_modules(remove_duplicate=False)
+        if type(layer) is nn.Linear and any(p.requires_grad for p in layer.parameters())
+    }
+    owned = [id(p) for layer in layers.values() for p in layer.parameters() if p.requires_grad]
+    if sorted(owned) != sorted(map(id, trained)):  # others', or one parameter in two layers
         return None
     with torch.no_grad():
         calls = _record(model, layers, x)[1]
-    once = all(len(calls[name]) == 1 and calls[name][0][0].dim() == 2 for name in layers)
-    return layers if once else None
+    alone = all(len(found) == 1 and found[0][0].shape[:-1] == x.shape[:1] for found in calls.values())
+    return layers if alone else None
 
 
 def _record(model, layers, x):
     """The outputs of a forward pass, and for each layer the list of its (input, output) pairs."""
     calls = {name: [] for name in layers}
-    hooks = [
-        layer.register_forward_hook(lambda _, args, out, name=name: calls[name].append((args[0], out)))
-        for name, layer in layers.items()
-    ]
+
+    def hook_of(name):
+        def hook(_, args, out):
+            calls[name].append((args[0], out))
+            return out.clone()  # what comes after may change it in place
+
+        return hook
+
+    hooks = [layer.register_forward_hook(hook_of(name)) for name, layer in layers.items()]
     try:
         return model(x), calls
     finally:
@@ -178,7 +189,9 @@ def _by_layers(model, parameters, x, y, lam, outputs, max_bytes):
         with torch.enable_grad():
             out, calls = _record(model, layers, rows)
             seeds = units[:, None].expand(-1, len(rows), -1).reshape(outputs, *out.shape)
-            deltas = torch.autograd.grad(out, [calls[name][0][1] for name in layers], seeds, is_grads_batched=True)
+            deltas = torch.autograd.grad(
+                out, [calls[name][0][1] for name in layers], seeds, is_grads_batched=True, materialize_grads=True
+            )
         return {
             name: (calls[name][0][0].detach(), delta.transpose(0, 1).reshape(len(rows) * outputs, -1))  # (n, n_in), (n O, n_out)
             for name, delta in zip(layers, deltas)
