@@ -226,7 +226,7 @@ def _forward(networks, x, into=None):
     """The inputs (1, N, n_in), the activations (R, N, n) of each hidden layer, the outputs (R, N, O); written `into` such a list."""
     states = [x.expand(1, *x.shape)]
     for i, (w, b) in enumerate(zip(networks.weights, networks.biases)):
-        z = torch.baddbmm(b, states[-1].expand(len(networks), -1, -1), w, out=into and into[i + 1])  # (R, N, n)
+        z = torch.bmm(states[-1].expand(len(networks), -1, -1), w, out=into and into[i + 1]).add_(b)  # (R, N, n)
         hidden = i < len(networks.weights) - 1
         states.append(IN_PLACE[networks.activation](z) if hidden else z)
     return states
