@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_utils import mlp
+from collapse_utils import claims, mlp
 from collapse_utils.ntk import ntk
 
 SHAPE = [7, 9, 9, 4]
@@ -160,3 +160,25 @@ def test_what_does_not_fit_is_refused(monkeypatch):
     monkeypatch.setattr(mlp.os, "sysconf", lambda name: 10)
     with pytest.raises(MemoryError, match="one network's activations must fit into the free"):
         mlp.train(draw(0), pairs(0), pairs(0), 0.1, 1)
+
+
+def test_swapped_and_rival_data_fail_the_rules(seed):
+    """What the claims of chapter 12 deny, fed to their rules."""
+    rng = np.random.default_rng(seed)
+    fast, slow = rng.uniform(20, 40, 60), rng.uniform(110, 400, 60)
+    for id_, names in (("DAY-11a", ("Haar", "Gaussian")), ("DAY-11b", ("Haar", "Gaussian")), ("DAY-13c", ("Gaussian", "Haar"))):
+        assert claims.ordered(id_, **dict(zip(names, (fast, slow)))).verdict == "holds"
+        assert claims.ordered(id_, **dict(zip(names, (slow, fast)))).verdict == "fails"
+    wide, narrow = rng.normal(1, 0.2, 400), rng.normal(1, 0.05, 400)
+    for id_ in ("DAY-13a", "DAY-13b"):
+        assert claims.below(id_, -mlp.log_spread_ratio(wide, narrow), -np.log(2), 0.0).verdict == "holds"
+        assert claims.below(id_, -mlp.log_spread_ratio(narrow, wide), -np.log(2), 0.0).verdict == "fails"
+        assert claims.below(id_, -mlp.log_spread_ratio(wide, rng.permutation(wide)), -np.log(2), 0.0).verdict == "fails"
+    log_ratio = rng.normal(0.6, 0.1, 60)
+    assert claims.equal("DAY-10a", log_ratio - 0.6, 0.0, 0.6).verdict == "holds"
+    assert claims.equal("DAY-10a", log_ratio, 0.0, 0.6).verdict == "fails"
+    widths = np.array([64, 128, 256, 512])
+    noise = rng.lognormal(0, 0.1, (20, 4))
+    for id_ in ("DAY-14a", "DAY-14b"):
+        assert claims.slope(id_, widths, noise / widths, -1.0, -0.5).verdict == "holds"
+        assert claims.slope(id_, widths, noise / np.sqrt(widths), -1.0, -0.5).verdict == "fails"
