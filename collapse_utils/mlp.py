@@ -202,10 +202,12 @@ def _train(last, data, test, rates, marks, ntk, batch, recorded):
     (x, y), k = data, 0
     scales = [1 / w.shape[1] if ntk else 1.0 for w in last.weights]
     states = _forward(last, x)
-    room = [torch.empty_like(state) for state in states[1:]]  # for the signals, used again in every epoch
+    room = {
+        (i % 2, state.shape[2]): torch.empty_like(state) for i, state in enumerate(states) if i
+    }  # two buffers a width, for signals
     for epoch in range(marks[-1] + 1):
-        states = _forward(last, x, states)
-        signal = torch.sub(states[-1], y, out=room[-1])  # (r, N, O)
+        states = _forward(last, x, states) if epoch else states
+        signal = torch.sub(states[-1], y, out=room[(len(states) - 1) % 2, y.shape[1]])  # (r, N, O)
         if epoch == marks[k]:
             recorded[0, :, k] = signal.square().mean((1, 2)).cpu()
             recorded[1, :, k] = loss(predict(last, test[0]), test[1]).cpu()
@@ -216,7 +218,7 @@ def _train(last, data, test, rates, marks, ntk, batch, recorded):
             return
         signal *= 2 / y.numel() * rates
         for i in range(len(last.weights) - 1, -1, -1):
-            below = torch.bmm(signal, last.weights[i].mT, out=room[i - 1]) if i else None  # (r, N, n)
+            below = torch.bmm(signal, last.weights[i].mT, out=room[i % 2, last.weights[i].shape[1]]) if i else None  # (r, N, n)
             last.weights[i].baddbmm_(states[i].mT.expand(len(last), -1, -1), signal, alpha=-scales[i])
             last.biases[i].sub_(signal.sum(1, keepdim=True))
             signal = _back(below, states[i], last.activation) if i else None
