@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from collapse_utils import ensembles
+
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "linear": nn.Identity}
 IN_PLACE = {"tanh": torch.tanh_, "relu": torch.relu_, "linear": lambda z: z}
 SLOPE = {"tanh": lambda h: 1 - h.square(), "relu": lambda h: (h > 0).to(h.dtype), "linear": torch.ones_like}  # by σ's value
@@ -66,15 +68,10 @@ def gaussian(n: int, n_in: int, n_out: int, rng: np.random.Generator, variance: 
 def haar(n: int, n_in: int, n_out: int, rng: np.random.Generator, variance: float = 1.0) -> np.ndarray:
     """Return n (semi-)orthogonal matrices (n, n_in, n_out), Haar distributed, entries of variance `variance` / n_in.
 
-    The Q factor of the matrix that gaussian draws from the same rng, with R's diagonal made positive (Mezzadri 2007,
-    arXiv math-ph/0609050, §5): paired with gaussian draw by draw. Rectangular layers: √variance · max(1, √(n_out/n_in))
+    From the numbers that gaussian draws from the same rng, so that the two are paired. Rectangular layers: √variance · max(1, √(n_out/n_in))
     times a matrix whose shorter side is orthonormal, so that entries have the Gaussian layer's variance.
     """
-    z = gaussian(n, n_in, n_out, rng)
-    tall = n_in >= n_out
-    q, r = np.linalg.qr(z if tall else z.swapaxes(1, 2))
-    q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
-    return np.sqrt(variance * max(1.0, n_out / n_in)) * (q if tall else q.swapaxes(1, 2))
+    return np.sqrt(variance * max(1.0, n_out / n_in)) * ensembles.haar(rng.standard_normal((n, n_in, n_out)))
 
 
 def initial(n: int, widths: Sequence[int], rng, law=haar, variance=1.0, activation="tanh", dtype=torch.float32, device="cpu"):

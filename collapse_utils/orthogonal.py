@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf, expit
 
+from collapse_utils.ensembles import haar
+
 BUDGET = 2**30  # bytes that one chunk of networks may take
 
 
@@ -70,18 +72,6 @@ def activation(name: str) -> Activation:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation: must be one of {', '.join(ACTIVATIONS)}; got {name!r}.")
     return ACTIVATIONS[name]
-
-
-def haar(normals) -> np.ndarray:
-    """Return uniformly distributed semi-orthogonal matrices of the shape of the standard normals (…, m, k).
-
-    Rows are orthonormal where m ≤ k, columns where m ≥ k. The Q of a QR factorisation, its columns multiplied by the
-    signs of R's diagonal: without them Q depends on the routine's convention and is not uniform (Mezzadri 2007, math-ph/0609050).
-    """
-    wide = normals.shape[-2] < normals.shape[-1]
-    q, r = np.linalg.qr(normals.swapaxes(-1, -2) if wide else normals)
-    q = q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
-    return q.swapaxes(-1, -2) if wide else q
 
 
 def weights(ensemble: str, normals, c_w: float, rectangular: str | None = None) -> np.ndarray:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims, orthogonal
-from collapse_utils.orthogonal import activation, haar, networks, normalised, preactivations, two_point, weights
+from collapse_utils.ensembles import haar
+from collapse_utils.orthogonal import activation, networks, normalised, preactivations, two_point, weights
 from collapse_utils.theory import signal as theory
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
