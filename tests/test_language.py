@@ -193,8 +193,8 @@ def losses(folder, n=3, checkpoint=True):
         return [(g.model.losses.tolist(), g.model.loss(corpus(1))) for g in generations]
 
 
-def test_killed_in_training_and_in_sampling_the_rerun_has_bit_identical_losses(tmp_path, monkeypatch):
-    """SIGKILL while a model trains (a checkpoint every 4 steps), while it samples, and between."""
+def test_killed_anywhere_the_rerun_has_bit_identical_losses(tmp_path):
+    """SIGKILL while a model trains (a checkpoint every 4 steps), between that and sampling, and in the midst of sampling."""
     script = f"""import sys, time, torch; sys.path.insert(0, {str(Path(__file__).parent)!r})
 torch.set_num_threads(1)
 import test_language as t
@@ -202,11 +202,20 @@ from collapse_utils import decoding, language, training
 from pathlib import Path
 train, decode = language.train, decoding.decode
 language.train = lambda *a, **k: train(a[0], a[1], lambda s: (time.sleep(0.03), a[2](s))[1], *a[3:], every=4, **k)
-decoding.decode = lambda *a: (print('sampling', flush=True), time.sleep(0.3), decode(*a))[2]
+def slow(model, n, length, pick, *rest):
+    print('between', flush=True)
+    time.sleep(0.3)
+    def late(logits, rows, step):
+        if step == 3:
+            print('sampling', flush=True)
+        time.sleep(0.01)
+        return pick(logits, rows, step)
+    return decode(model, n, length, late, *rest)
+decoding.decode = slow
 print('ready', flush=True)
 t.losses(Path({str(tmp_path)!r}))"""
     seen = set()
-    for target in ("training", "sampling", "training"):
+    for target in ("training", "between", "sampling", "training"):
         child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         assert child.stdout.readline() == "ready\n"
         if target == "training":
@@ -216,7 +225,7 @@ t.losses(Path({str(tmp_path)!r}))"""
                 time.sleep(0.002)
             time.sleep(0.04)
         else:
-            assert child.stdout.readline() == "sampling\n"
+            assert next(line for line in child.stdout if line == f"{target}\n")
         assert child.poll() is None
         child.send_signal(signal.SIGKILL)
         child.wait()
