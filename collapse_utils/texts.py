@@ -43,8 +43,8 @@ def load(source: str) -> Corpus:
 
     source: python-docs (the topics of the running CPython's `pydoc_data`), tinystories or novels (in $COLLAPSE_DATA), or
     the path of a UTF-8 file (documents separated by <|endoftext|>, else by blank lines) or of a folder of *.txt files,
-    a document each. The split follows from the texts alone. Raises ValueError for text that cannot be used, OSError for
-    files that are missing or damaged.
+    a document each; $NAMES and ~ in a path are filled in. The split follows from the texts alone. Raises ValueError for
+    text that cannot be used, OSError for files that are missing or damaged.
     """
     found = _documents(source)
     documents = sorted({text for raw in found if (text := _clean(raw))})
@@ -106,7 +106,7 @@ def _documents(source: str) -> list[str]:
         return list(topics.values())
     if source in MIRRORED:
         return _mirrored(source)
-    path = Path(source)
+    path = Path(os.path.expandvars(source)).expanduser()
     if path.is_dir():
         return [_decode(file.read_bytes(), file) for file in sorted(path.rglob("*.txt"))]
     if path.is_file():

@@ -71,13 +71,14 @@ def test_a_shared_passage_keeps_documents_together(folder, seed):
     no_leak(corpus)
 
 
-def test_files_and_folders_by_path(folder, tmp_path, seed):
+def test_files_and_folders_by_path(folder, tmp_path, monkeypatch):
     documents = [file.read_text() for file in sorted(folder.glob("*.txt"))]
     marked, blank = tmp_path / "marked", tmp_path / "blank"
     marked.write_text(f"\n{texts.MARK}\n".join(documents))
     blank.write_text("\r\n\r\n".join(documents))
     expected = texts.load(str(folder))
-    for path in (marked, blank):
+    monkeypatch.setenv("TEXTS", str(tmp_path))
+    for path in (marked, blank, "$TEXTS/marked"):
         corpus = texts.load(str(path))
         assert corpus.test == expected.test
         assert corpus.sha256 == expected.sha256
