@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -219,7 +220,7 @@ t.losses(Path({str(tmp_path)!r}))"""
         child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         assert child.stdout.readline() == "ready\n"
         if target == "training":
-            before, deadline = time.time(), time.time() + 20
+            before, deadline = time.time(), time.time() + 60
             state = tmp_path / "state"
             while time.time() < deadline and not (state.exists() and state.stat().st_mtime > before):
                 time.sleep(0.002)
@@ -251,7 +252,10 @@ if accelerator.is_main_process:
 def test_two_processes_train_like_one_within_float_error():
     """accelerate over gloo on the CPU; halves of a batch count as many tokens as they hold, not as half of the loss."""
     command = ["-c", WORKER.format(here=str(Path(__file__).parent))]
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511", "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     workers = [
         subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.PIPE, text=True,
@@ -259,7 +263,7 @@ def test_two_processes_train_like_one_within_float_error():
         )
         for rank in range(2)
     ]  # fmt: skip
-    world, *found = workers[0].communicate(timeout=60)[0].split()
+    world, *found = workers[0].communicate(timeout=240)[0].split()
     assert workers[1].wait(timeout=60) == 0
     assert world == "2"
     alone = language.pretrain("llama-tiny", V, L, RECIPE)(corpus(), np.random.default_rng(2)).losses
