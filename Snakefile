@@ -9,10 +9,8 @@ import sys
 from workflow import chapters, sweeps
 
 SWEEP = sweeps.read(str(config["sweep"])) if "sweep" in config else None
-SCALE = config.get("scale", "smoke")
-NAMES = [chapters.find(name) for name in str(config["chapter"]).split(",")] if "chapter" in config else chapters.chapters()
-CUSTOM = chapters.settings(str(config.get("p", "")))
-RUNS = sweeps.plans(SWEEP) if SWEEP else [chapters.plan(name, SCALE, CUSTOM) for name in NAMES if chapters.has_scale(name, SCALE)]
+NAMES, SETTINGS = (str(config.get(name, "")) for name in ("chapter", "p"))
+RUNS = sweeps.plans(SWEEP) if SWEEP else chapters.planned(config.get("scale", "smoke"), NAMES, SETTINGS)
 PLANNED = {run.key: run for run in RUNS}
 
 

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ MNIST_MD5 = {  # the official sums of the training set
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return features (N, k) and targets (N,) of a data set, as float64, read-only.
 
-    name: breast_cancer (569 × 30), diabetes (442 × 10) or digits (1797 × 64), which scikit-learn carries, or mnist
-    (60000 × 784), read from $COLLAPSE_DATA. Raises ValueError for another name, OSError for a missing or damaged file.
+    name: breast_cancer (569 × 30), diabetes (442 × 10) or digits (1797 × 64), which scikit-learn carries; mnist
+    (60000 × 784) or the first training batch of cifar10 (at most 10000 × 3072), read from $COLLAPSE_DATA.
+    Raises ValueError for another name, OSError for a missing or damaged file.
     """
     x, y, _ = _read(name)
     return x, y
@@ -55,10 +57,12 @@ def _read(name):
     if name == "mnist":
         x, y = (_idx(file) for file in MNIST_MD5)
         x = x.reshape(len(x), -1)
+    elif name == "cifar10":
+        x, y = _cifar10()
     elif name in SHA256:
         x, y = _embedded(name)
     else:
-        raise ValueError(f"corpora: name must be one of {', '.join([*SHA256, 'mnist'])}; got {name!r}.")
+        raise ValueError(f"corpora: name must be one of {', '.join([*SHA256, 'mnist', 'cifar10'])}; got {name!r}.")
     x, y = np.ascontiguousarray(x, "<f8"), np.ascontiguousarray(y, "<f8")
     digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
     if digest != SHA256.get(name, digest):
@@ -77,14 +81,20 @@ def _embedded(name):
         raise OSError(f"corpora: {name} must be readable in scikit-learn; got {reason!r}; reinstall scikit-learn.") from error
 
 
-def _idx(file):
-    """One gzipped idx file (LeCun's MNIST format) as an array of uint8."""
+def _mirror(name, *path):
+    """The path of a data set's file below $COLLAPSE_DATA; OSError where it is not there."""
     root = os.environ.get("COLLAPSE_DATA")
     if not root:
-        raise OSError("corpora: mnist must be read from a local mirror; set COLLAPSE_DATA to the folder with mnist/MNIST/raw.")
-    path = Path(root) / "mnist" / "MNIST" / "raw" / file
-    if not path.is_file():
-        raise OSError(f"corpora: mnist must have {path}; no such file; put the official file there.")
+        folder = "/".join(path[:-1])
+        raise OSError(f"corpora: {name} must be read from a local mirror; set COLLAPSE_DATA to the folder with {folder}.")
+    if not (file := Path(root, *path)).is_file():
+        raise OSError(f"corpora: {name} must have {file}; no such file; put the official file there.")
+    return file
+
+
+def _idx(file):
+    """One gzipped idx file (LeCun's MNIST format) as an array of uint8."""
+    path = _mirror("mnist", "mnist", "MNIST", "raw", file)
     packed = path.read_bytes()
     digest = hashlib.md5(packed, usedforsecurity=False).hexdigest()
     if digest != MNIST_MD5[file]:
@@ -92,3 +102,28 @@ def _idx(file):
     raw = gzip.decompress(packed)
     shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads pickled arrays of bytes, and refuses to import anything else."""
+
+    def find_class(self, module, name):
+        module = module.replace("numpy.core", "numpy._core")
+        if f"{module}.{name}" in {"numpy._core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype", "_codecs.encode"}:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it wants to import {module}.{name}")
+
+
+def _cifar10():
+    """Krizhevsky's first training batch: rows of 3 × 32 × 32 bytes, channel by channel, and labels below 10."""
+    path = _mirror("cifar10", "cifar10", "cifar-10-batches-py", "data_batch_1")
+    try:
+        with path.open("rb") as stream:
+            batch = _Arrays(stream, encoding="bytes").load()
+        x, y = batch[b"data"], np.asarray(batch[b"labels"])
+        reason = "" if x.dtype == np.uint8 and x.shape == (len(y), 3072) and set(y) <= set(range(10)) else f"{x.dtype} {x.shape}"
+    except Exception as error:  # a damaged pickle can break anywhere
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if reason:
+        raise OSError(f"corpora: {path} must hold N × 3072 bytes and N labels below 10; got {reason!r}; replace the file.")
+    return x, y

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_embedded_sets_are_the_known_ones(name, shape):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="must be one of breast_cancer, diabetes, digits, mnist; got 'iris'"):
+    with pytest.raises(ValueError, match="must be one of breast_cancer, diabetes, digits, mnist, cifar10; got 'iris'"):
         corpora.load("iris")
 
 
@@ -89,6 +90,41 @@ def test_a_damaged_mnist_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
     with pytest.raises(OSError, match=r"train-labels-idx1-ubyte\.gz must have the official MD5"):
         corpora.load("mnist")
+
+
+def batch(folder, content):
+    """Write a file in the official layout of CIFAR-10."""
+    path = folder / "cifar10" / "cifar-10-batches-py" / "data_batch_1"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol=2))
+
+
+def test_cifar10_is_read_from_its_official_layout(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
+    pixels = np.arange(3 * 3072).astype(np.uint8).reshape(3, 3072)
+    batch(tmp_path, {b"data": pixels, b"labels": [6, 9, 1]})
+    x, y = corpora.load("cifar10")
+    np.testing.assert_array_equal(x, pixels)
+    np.testing.assert_array_equal(y, [6, 9, 1])
+
+
+def test_a_missing_or_damaged_cifar10_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.delenv("COLLAPSE_DATA", raising=False)
+    with pytest.raises(
+        OSError, match="cifar10 must be read from a local mirror; set COLLAPSE_DATA to the folder with cifar10/cifar-10"
+    ):
+        corpora.load("cifar10")
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
+    with pytest.raises(OSError, match="data_batch_1; no such file; put the official file there"):
+        corpora.load("cifar10")
+    pixels = np.zeros((2, 3072), np.uint8)
+    damaged = [b"x", pickle.dumps({b"data": pixels, b"labels": [0, 1]})[:-40], {b"data": pixels[:, 1:], b"labels": [0, 1]}]
+    for content in [*damaged, {b"data": pixels, b"labels": [0, 10]}, {b"data": pixels}, {b"labels": os.system}]:
+        batch(tmp_path, content)
+        with pytest.raises(
+            OSError, match=r"data_batch_1 must hold N × 3072 bytes and N labels below 10; got .*; replace the file"
+        ):
+            corpora.load("cifar10")
 
 
 def test_components_are_the_singular_vectors():

@@ -245,3 +245,19 @@ def test_the_plain_snakemake_command_works(copy):
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((copy / ".build" / "runs" / "02_linear_models").glob("smoke-*/card.json"))) == 1
+
+
+def test_the_whole_book_takes_other_parameters_into_a_folder_of_its_own(copy):
+    done = workflow("book", "--chapter", "08_tails", "--set", "n_learners=60 seed=3", "--cores", "1", cwd=copy)
+    home = copy / "_build" / "custom" / "smoke-n_learners=60-seed=3" / "_build" / "html"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "What changed" in (home / "book" / "scorecard.html").read_text(encoding="utf-8")
+    assert "seed = 3" in (home / "notebooks" / "08_tails.html").read_text(encoding="utf-8")
+    assert not (copy / "_build" / "html").exists()
+    runs = {run.chapter: run.overrides for run in chapters.planned("smoke", "", "seed=3 n_learners=60")}
+    assert runs["08_tails"]["n_learners"] == 60
+    assert "n_learners" not in runs["01_gaussian"]
+    assert all(values["seed"] == 3 for values in runs.values())
+    refused = workflow("book", "--set", "n_learnrs=60", cwd=copy)
+    assert refused.returncode == 2
+    assert "unknown parameter 'n_learnrs' = 60; no chapter declares it" in refused.stderr

@@ -16,8 +16,6 @@ from collapse_utils.params import ParameterError
 from workflow import cards, chapters, costs, gather, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
-HTML = chapters.ROOT / "_build" / "html"
-
 
 def main() -> int:
     """Parse the command line, run the verb; bad input gives one sentence and exit code 2, a failed chapter 1."""
@@ -44,20 +42,28 @@ def main() -> int:
 
 
 def book(args) -> int:
-    """Rerun every chapter, judge it, render the book; the pages show the published run, or this one at another scale."""
+    """Rerun every chapter, judge it, render the book; the pages show the published run, or this one at another scale.
+
+    With parameters the pages show the runs with them, in a folder of their own beside the book.
+    """
     runs, failed = _execute_chapters(args)
     wrong = _judge(runs)
-    status = _render(runs, pages=args.scale != "smoke")
+    home = (
+        chapters.ROOT / "_build" / "custom" / f"{args.scale} {args.settings}".replace(" ", "-")
+        if args.settings
+        else chapters.ROOT
+    )
+    status = _render(runs, pages=args.scale != "smoke" or bool(args.settings), home=home)
     print(scorecard.summary())
     if status == 0:
-        print(f"The book: {(HTML / 'index.html').relative_to(chapters.ROOT)}")
+        print(f"The book: {(home / '_build' / 'html' / 'index.html').relative_to(chapters.ROOT)}")
     return 1 if failed or wrong or status else 0
 
 
 def read(args) -> int:
     """Render the book with the published outputs and execute nothing."""
-    status = _render([], pages=False)
-    print(f"The book: {(HTML / 'index.html').relative_to(chapters.ROOT)}")
+    status = _render([], pages=False, home=chapters.ROOT)
+    print("The book: _build/html/index.html")
     return status
 
 
@@ -79,7 +85,7 @@ def sweep(args) -> int:
 
 def cost(args) -> int:
     """Print what runs will cost, chapter by chapter or for a whole sweep, from recorded runs; nothing is executed."""
-    runs = sweeps.plans(sweeps.read(args.sweep)) if args.sweep else _plans(args)
+    runs = sweeps.plans(sweeps.read(args.sweep)) if args.sweep else chapters.planned(args.scale, args.chapter, args.settings)
     expected = [(run, costs.expect(run)) for run in runs if not (run.folder / "card.json").exists()]
     print(f"{len(runs) - len(expected)} of {len(runs)} runs are done already")
     for run, found in [] if args.sweep else expected:
@@ -123,16 +129,9 @@ def publish_all(args) -> int:
     return 0
 
 
-def _plans(args) -> list[chapters.Run]:
-    names = [chapters.find(name) for name in args.chapter.split(",")] if args.chapter else chapters.chapters()
-    custom = chapters.settings(args.settings)
-    return [chapters.plan(name, args.scale, custom) for name in names if args.chapter or chapters.has_scale(name, args.scale)]
-
-
 def _execute_chapters(args) -> tuple[list[chapters.Run], bool]:
-    plans = _plans(args)
-    config = {"scale": args.scale, "chapter": ",".join(plan.chapter for plan in plans), "p": args.settings}
-    return _execute(plans, config, args.cores)
+    plans = chapters.planned(args.scale, args.chapter, args.settings)
+    return _execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.settings}, args.cores)
 
 
 def _execute(plans: list[chapters.Run], config: dict, cores: int) -> tuple[list[chapters.Run], bool]:
@@ -194,8 +193,8 @@ def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
     return wrong
 
 
-def _render(runs: list[chapters.Run], pages: bool) -> int:
-    """Build the HTML unless nothing that it shows has changed; return jupyter-book's exit code."""
+def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
+    """Build the HTML in home/_build/html unless nothing that it shows has changed; return jupyter-book's exit code."""
     chapters.BUILD.mkdir(exist_ok=True)
     shown = {done.chapter: {"rerun": str(done.folder), "pages": pages} for done in runs}
     (chapters.BUILD / "shown.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
@@ -205,12 +204,25 @@ def _render(runs: list[chapters.Run], pages: bool) -> int:
     files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "workflow/scorecard.py", "constraints.txt")]
     files = [path for path in files if "__pycache__" not in path.parts]
     key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
-    stamp = chapters.BUILD / "html.key"
-    if stamp.exists() and stamp.read_text() == key and (HTML / "index.html").exists():
+    out = home / "_build" / "html"
+    stamp = home / "_build" / "html.key"
+    if stamp.exists() and stamp.read_text() == key and (out / "index.html").exists():
         return 0
     stamp.unlink(missing_ok=True)
-    shutil.rmtree(HTML, ignore_errors=True)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "--all", "-W", "-n", "--keep-going", "-q"]
+    shutil.rmtree(out, ignore_errors=True)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        ".",
+        "--path-output",
+        str(home),
+        "--all",
+        "-W",
+        "-n",
+        "--keep-going",
+        "-q",
+    ]
     done = subprocess.run(
         command, cwd=chapters.ROOT, env=os.environ | {"PYTHONPATH": str(chapters.ROOT)}, capture_output=True, text=True
     )

@@ -91,6 +91,22 @@ def plan(chapter: str, scale: str, custom: dict[str, Any] | None = None) -> Run:
     return plans(chapter, scale, [custom or {}])[0]
 
 
+def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
+    """Return the runs of the chapters named (with commas), or of the whole book, with parameters as `settings` reads them.
+
+    In the whole book each chapter that has the scale takes those parameters that it declares; one declared by none is refused.
+    """
+    custom = settings(parameters)
+    if names:
+        return [plan(find(name), scale, custom) for name in names.split(",")]
+    book = [name for name in chapters() if has_scale(name, scale)]
+    known = {name: defaults(name) for name in book} if custom else {}
+    for key, value in custom.items():
+        if not any(key in values for values in known.values()):
+            raise params.ParameterError(f"book: unknown parameter {key!r} = {value!r}; no chapter declares it.")
+    return [plan(name, scale, {key: value for key, value in custom.items() if key in known[name]}) for name in book]
+
+
 def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
     if scale not in SCALES:

@@ -102,6 +102,45 @@ def markdown() -> str:
     return "\n".join(parts)
 
 
+def changes() -> str:
+    """Return what the runs shown changed: verdicts that differ from the published ones, and the numbers of the prose side by side."""
+    ours, parts = published(), []
+    for chapter, entry in shown().items():
+        if not entry.get("pages"):
+            continue
+        folder = Path(entry["rerun"])
+        before, now = (
+            chapters.published(chapter, chapters.PUBLISHED, "numbers") or {},
+            json.loads((folder / "numbers.json").read_text(encoding="utf-8")),
+        )
+        verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
+        moved = [v for v in verdicts if v["verdict"] != ours.get(v["id"], {}).get("verdict")]
+        rows = "".join(
+            f"<tr><td>{v['id']}</td>{_cell(status({'test': 1}, ours.get(v['id'])), ours.get(v['id']))}{_cell(v['verdict'], v)}<td>{html.escape(v['summary'])}</td></tr>"
+            for v in moved
+        )
+        numbers = "".join(
+            f"<tr><td>{html.escape(key)}</td><td>{html.escape(before.get(key, {}).get('text', '–'))}</td><td>{html.escape(number['text'])}</td></tr>"
+            for key, number in now.items()
+        )
+        values = json.loads((folder / "card.json").read_text(encoding="utf-8"))["parameters"]
+        said = ", ".join(f"{name} = {value}" for name, value in values.items())
+        parts.append(
+            f"<h3>{chapter}</h3><p>{html.escape(said)}</p>"
+            + (f'<table class="verdicts"><tbody>{rows}</tbody></table>' if rows else "<p>No verdict differs.</p>")
+        )
+        if numbers:
+            parts.append(
+                f'<details><summary>{len(now)} numbers, published and here</summary><table class="verdicts"><tbody>{numbers}</tbody></table></details>'
+            )
+    return (
+        "\n## What changed\n\nThe pages of this build show runs with other parameters or at another scale than the published ones.\n\n"
+        + _raw("".join(parts))
+        if parts
+        else ""
+    )
+
+
 def run_line(chapter: str, card: dict | None) -> str:
     """Return the line that says which run a page shows, with the files behind its figures (HTML)."""
     if card is None:

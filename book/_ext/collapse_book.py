@@ -30,6 +30,7 @@ MARKERS = {
     "<!-- scorecard -->": scorecard.markdown,
     "<!-- summary -->": scorecard.summary,
     "<!-- costs -->": costs.menu,
+    "<!-- changes -->": scorecard.changes,
 }
 MARKERS |= {f"<!-- sweep {name} -->": lambda name=name: gather.markdown(sweeps.read(name)) for name in sweeps.names()}
 
