@@ -18,14 +18,14 @@ class StoreError(RuntimeError):
 
 @contextlib.contextmanager
 def resumable(
-    folder: Path | str, fit: Callable, settings: dict, save: Callable | None = None, load: Callable | None = None
+    folder: Path | str, fit: Callable, settings: dict, save: Callable | None = None, load: Callable | None = None, room: int = 0
 ) -> Iterator[Callable]:
     """Yield a fit for feedback_loop that keeps every model and every sample in folder, and reads back what is there.
 
     The loop, its regime and its generator stay as they are: a step read back also restores the state of rng, so that a
     killed and resumed loop is bit-identical to an uninterrupted one. save(model, path) and load(path) store a model in
-    a folder (default: its arrays, see save_arrays); settings (JSON) identify the run.
-    Raises StoreError where the folder holds a run with other settings or another process uses it.
+    a folder (default: its arrays, see save_arrays); settings (JSON) identify the run; room is what it will need, in bytes.
+    Raises StoreError where the folder holds a run with other settings, another process uses it, or the disk is too small.
     """
     folder = Path(folder)
     with _disk(folder):
@@ -39,6 +39,7 @@ def resumable(
         _identify(folder, settings)
         for scratch in folder.glob(".*-partial"):
             shutil.rmtree(scratch)
+        _check_room(folder, room)
         yield _Fit(folder, fit, save or save_arrays, load or load_arrays)
 
 
@@ -120,6 +121,16 @@ def _identify(folder: Path, settings: dict) -> None:
     stored = path.read_text()
     if stored != text:
         raise StoreError(f"store: {folder} holds another run, with settings {stored}; got {text}; choose another folder.")
+
+
+def _check_room(folder: Path, room: int) -> None:
+    """Refuse a disk that has no room for the bytes of a run, those already kept apart."""
+    kept = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    if (free := shutil.disk_usage(folder).free) < room - kept:
+        raise StoreError(
+            f"store: {folder} must have {room / 1e9:.3g} GB free for this run; got {(free + kept) / 1e9:.3g} GB; "
+            "choose another folder or a smaller run."
+        )
 
 
 @contextlib.contextmanager

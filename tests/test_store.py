@@ -107,3 +107,13 @@ def test_a_full_disk_loses_nothing(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("0*")) == done
     assert not list(tmp_path.glob(".*-partial"))
     assert run(tmp_path) == plain()
+
+
+def test_a_disk_without_room_is_refused_before_the_first_fit(tmp_path):
+    fitted = []
+    run = resumable(tmp_path / "run", lambda data, rng: fitted.append(data), {}, room=10**18)
+    with pytest.raises(StoreError, match=r"must have 1e\+09 GB free for this run; got .* GB; choose another folder"):
+        run.__enter__()
+    assert not fitted
+    with resumable(tmp_path / "run", lambda data, rng: data, {}, room=1000):
+        pass

@@ -1,0 +1,84 @@
+"""Token rows, the data of the language chapters: one row a document, or a piece of one that fits the context.
+
+A row holds its tokens and, where the document ends inside it, the end-of-text token END; what follows its first END is
+padding (also END) and never counts. A model reads END before the first token, so that a row is a sample of p(row).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+END = 0
+
+
+class Rows:
+    """Arrays of token rows, joined without a copy: numpy.concatenate of Rows is a view of their parts.
+
+    With D_0 as Rows the regimes of the loop keep histories of arrays, memory-mapped ones too, and copy nothing.
+    Indexing by an int, a slice or an array of ints returns an array; shape is (N, L).
+    """
+
+    def __init__(self, *parts: np.ndarray):
+        widths = {part.shape[1:] for part in parts}
+        if len(widths) != 1 or len(next(iter(widths))) != 1:
+            raise ValueError(f"Rows: parts must be arrays (n, L) of one length L; got {[part.shape for part in parts]}.")
+        self.parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of rows and their length, (N, L)."""
+        return len(self), self.parts[0].shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The integer type of the tokens."""
+        return self.parts[0].dtype
+
+    def __getitem__(self, index):
+        index = np.arange(len(self))[index]
+        flat = np.atleast_1d(index)
+        found = np.empty((len(flat), self.shape[1]), self.dtype)
+        part = np.searchsorted(self._ends, flat, side="right")
+        for i in np.unique(part):
+            chosen = part == i
+            found[chosen] = self.parts[i][flat[chosen] - (self._ends[i - 1] if i else 0)]
+        return found if np.ndim(index) else found[0]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.concatenate(self.parts).astype(dtype or self.dtype, copy=False)
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function is not np.concatenate:
+            return NotImplemented
+        return Rows(*(part for joined in args[0] for part in (joined.parts if isinstance(joined, Rows) else (joined,))))
+
+
+def cut(documents: Sequence[Sequence[int]], length: int) -> np.ndarray:
+    """Return documents (lists of token numbers) as rows (N, length), uint16, END after each document's last token.
+
+    A document longer than a row is cut into pieces, each a row of its own.
+    """
+    pieces = [
+        ids[start : start + length]
+        for ids in ([*document, END] for document in documents)
+        for start in range(0, len(ids), length)
+    ]
+    rows = np.full((len(pieces), length), END, np.uint16)
+    for row, piece in zip(rows, pieces, strict=True):
+        row[: len(piece)] = piece
+    return rows
+
+
+def lengths(rows, chunk: int = 65536) -> np.ndarray:
+    """Return how many tokens of each row count, its first END included: (N,), computed in chunks."""
+    parts = (rows[start : start + chunk] for start in range(0, len(rows), chunk))
+    return np.concatenate([np.where((p == END).any(axis=1), (p == END).argmax(axis=1) + 1, p.shape[1]) for p in parts])
+
+
+def counted(rows: np.ndarray) -> np.ndarray:
+    """Return the mask of the tokens that count, (N, L)."""
+    return np.arange(rows.shape[1]) < lengths(rows)[:, None]

@@ -1,0 +1,149 @@
+"""One training loop for the heavy chapters: AdamW, warm-up and cosine, clipping, checkpoints, and a stop at NaN."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on: the loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: AdamW with decoupled weight decay on matrices, linear warm-up, cosine decay to a tenth, clipping."""
+
+    rate: float = 2e-3  # peak learning rate
+    epochs: float = 1.0
+    batch: int = 16  # rows a step
+    warmup: float = 0.05  # share of the steps
+    decay: float = 0.1
+    clip: float = 1.0
+
+    def steps(self, n_rows: int) -> int:
+        """The number of steps for a data set of n_rows."""
+        return max(1, round(self.epochs * n_rows / self.batch))
+
+
+def rate_at(step: int, n_steps: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step: linear warm-up to recipe.rate, then a cosine down to a tenth of it."""
+    rising = max(1, round(recipe.warmup * n_steps))
+    if step < rising:
+        return recipe.rate * (step + 1) / rising
+    return recipe.rate * (0.55 + 0.45 * math.cos(math.pi * (step - rising) / max(1, n_steps - rising)))
+
+
+def order(lengths: np.ndarray, recipe: Recipe, rng: np.random.Generator, window: int = 32) -> list[np.ndarray]:
+    """Return the row numbers of every step's batch: each epoch a new permutation, rows of like length side by side.
+
+    Within a window of `window` batches rows are sorted by length, then the batches are shuffled: almost no padding.
+    """
+    n, batches = len(lengths), []
+    steps = recipe.steps(n)
+    while len(batches) * recipe.batch < steps * recipe.batch:
+        permutation = rng.permutation(n).astype(np.int32)
+        for start in range(0, n, window * recipe.batch):
+            part = permutation[start : start + window * recipe.batch]
+            part = part[np.argsort(lengths[part], kind="stable")]
+            chunks = [part[i : i + recipe.batch] for i in range(0, len(part), recipe.batch)]
+            batches += [chunks[i] for i in rng.permutation(len(chunks))]
+    return batches[:steps]
+
+
+def optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """Return fused AdamW (β = 0.9, 0.95); weight decay on matrices only, not on biases and norms."""
+    wide = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
+    thin = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
+    groups = [{"params": wide, "weight_decay": recipe.decay}, {"params": thin, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.95), fused=True)
+
+
+def train(
+    model: torch.nn.Module,
+    loss: Callable,
+    batch: Callable[[int], np.ndarray],
+    n_steps: int,
+    recipe: Recipe,
+    checkpoint: Path | str | None = None,
+    every: int = 500,
+    key: str = "",
+    accelerator=None,
+) -> np.ndarray:
+    """Train model in place and return the mean loss of each step, (n_steps,).
+
+    loss(model, rows) returns (sum, count) over the items that count; batch(step) returns the rows of a step. With a
+    checkpoint, a file, the state is kept every `every` steps, and a rerun with the same key goes on from it,
+    bit-identically on a CPU. An `accelerate.Accelerator` spreads each batch over its processes.
+    Raises TrainingError at the first loss that is no number, with the step and the last good checkpoint.
+    """
+    adam = optimizer(model, recipe)
+    keep = _Checkpoint(checkpoint, key, model, adam)
+    losses = keep.load()
+    rank, world, network = 0, 1, model
+    if accelerator is not None:
+        network, adam = accelerator.prepare(model, adam)
+        rank, world = accelerator.process_index, accelerator.num_processes
+    device = next(model.parameters()).device
+    model.train()
+    for step in range(len(losses), n_steps):
+        for group in adam.param_groups:
+            group["lr"] = rate_at(step, n_steps, recipe)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            total, count = loss(network, batch(step)[rank::world])
+        if accelerator is None:
+            (total / count).backward()
+        else:  # the mean over all processes' items; the gradients are averaged, hence the factor
+            total, count = total * world, accelerator.reduce(torch.as_tensor(count, device=device), "sum")
+            accelerator.backward(total / count)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+        mean = (total / count).detach()
+        losses.append(mean if accelerator is None else accelerator.reduce(mean, "mean"))
+        last = step + 1 == n_steps
+        if device.type == "cpu" or last or step % 50 == 49:
+            keep.check(losses)
+        if checkpoint and (step + 1) % every == 0 and not last and rank == 0:
+            keep.save(losses)
+    return torch.stack(losses).float().cpu().numpy() if losses else np.zeros(0, np.float32)
+
+
+class _Checkpoint:
+    """The state of a run in one file, replaced atomically."""
+
+    def __init__(self, path, key: str, model, adam):
+        self.path, self.key, self.model, self.adam = Path(path) if path else None, key, model, adam
+        self.good, self.checked = 0, 0
+
+    def load(self) -> list:
+        if self.path is None or not self.path.exists():
+            return []
+        device = next(self.model.parameters()).device
+        state = torch.load(self.path, map_location=device, weights_only=True)
+        if state["key"] != self.key:
+            return []
+        self.model.load_state_dict(state["model"])
+        self.adam.load_state_dict(state["adam"])
+        self.good = self.checked = len(state["losses"])
+        return list(state["losses"].unbind())
+
+    def save(self, losses: list) -> None:
+        self.check(losses)
+        scratch = self.path.with_suffix(".partial")
+        state = {"key": self.key, "model": self.model.state_dict(), "adam": self.adam.state_dict(), "losses": torch.stack(losses)}
+        torch.save(state, scratch)
+        os.replace(scratch, self.path)
+        self.good = len(losses)
+
+    def check(self, losses: list) -> None:
+        fresh = torch.isfinite(torch.stack(losses[self.checked :])) if len(losses) > self.checked else torch.ones(1).bool()
+        if not fresh.all():
+            step = self.checked + int((~fresh).float().argmax())
+            kept = f"the last good checkpoint is {self.path}, after {self.good} steps" if self.good else "no checkpoint was kept"
+            raise TrainingError(f"train: the loss must stay a number; it is not at step {step} (from 0); {kept}; lower the rate.")
+        self.checked = len(losses)

@@ -1,0 +1,271 @@
+"""Language models: exact sizes, hand-computed losses, decoding against `generate`, kill and resume, several processes."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+
+from collapse_utils import decoding, feedback_loop, language
+from collapse_utils.regimes import accumulate
+from collapse_utils.store import resumable
+from collapse_utils.tokens import END, Rows, lengths
+from collapse_utils.training import Recipe, TrainingError, order, rate_at, train
+
+V, L = 40, 24
+RECIPE = Recipe(rate=3e-3, epochs=2.0, batch=8)
+
+
+def corpus(seed=0, n=64):
+    """Rows of a simple language: each token is the one before plus one or two; rows of many lengths."""
+    rng = np.random.default_rng(seed)
+    rows = (rng.integers(1, V, (n, 1)) + rng.integers(1, 3, (n, L)).cumsum(axis=1)) % (V - 1) + 1
+    rows[np.arange(L) >= rng.integers(4, L + 6, n)[:, None]] = END
+    return rows.astype(np.uint16)
+
+
+def model_of(size, seed=0, scale=8.0):
+    """A fresh model with weights large enough that its predictions differ from token to token."""
+    torch.manual_seed(seed)
+    model = language.build(size, V).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.dim() > 1:
+                p.mul_(scale)
+    return model
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [("gpt2-9m", 8_890_880), ("llama-12m", 12_488_960), ("llama-42m", 41_755_136), ("llama-126m", 125_553_408)]
+)
+def test_the_paper_s_models_have_its_parameter_counts(size, count):
+    assert language.n_parameters(language.build(size, 8000, "meta")) == count
+
+
+@pytest.mark.parametrize("size", ["llama-tiny", "gpt2-1m"])
+def test_the_loss_is_the_hand_computed_one_and_padding_never_counts(size):
+    model, rows = model_of(size), np.array([[5, 7, END, END, END, END], [3, 9, 4, 8, END, END]], np.uint16)
+    total, count = language.cross_entropy(model, rows)
+    by_hand = 0.0
+    for row, n in ((rows[0], 3), (rows[1], 5)):
+        for t in range(n):
+            given = torch.tensor([[END, *row[:t].tolist()]])
+            by_hand -= torch.log_softmax(model(given).logits[0, -1].double(), -1)[int(row[t])].item()
+    assert count == 8
+    assert abs(total.item() - by_hand) < 1e-3
+    wider = np.concatenate([rows, np.full((2, 5), END, np.uint16)], axis=1)
+    again, count = language.cross_entropy(model, wider)
+    assert (again.item(), count) == (total.item(), 8)
+    scores = language.LanguageModel(model, 6).scores(rows)
+    assert scores["token"].tolist() == [5, 7, END, 3, 9, 4, 8, END]
+    assert abs(scores["loss"].sum() - by_hand) < 1e-3
+    uniform = model_of(size, scale=0.0)
+    assert abs(language.LanguageModel(uniform, 6).loss(rows) - np.log(V)) < 1e-5
+
+
+@pytest.mark.parametrize("size", ["llama-tiny", "gpt2-1m"])
+def test_greedy_decoding_equals_generate_token_for_token(size, seed):
+    model, prompt = model_of(size, seed), [3, 8, 2]
+    ours = decoding.decode(model, 3, 20, decoding.greedy, prompt)
+    given = torch.tensor([[END, *prompt]])
+    theirs = model.generate(
+        given, max_new_tokens=17, do_sample=False, use_cache=True, pad_token_id=END, attention_mask=torch.ones_like(given)
+    )[0, 1:]
+    assert (ours == ours[0]).all()
+    assert ours[0, : len(theirs)].tolist() == theirs.tolist()
+    assert (ours[0, len(theirs) :] == END).all()
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0])
+def test_samples_follow_the_model_s_own_probabilities(temperature, seed):
+    """Chi-square of second tokens given the first against softmax(logits/temperature); the other temperature is rejected."""
+    model, n, first = model_of("llama-tiny", seed), 4000, 7
+    rng = np.random.default_rng(seed)
+    rows = decoding.decode(model, n, 2, decoding.sampler(2, temperature, rng), [first], batch=1000)
+    logits = model(torch.tensor([[END, first]])).logits[0, -1].double()
+
+    def p_value(t):
+        share = torch.softmax(logits / t, -1).detach().numpy()
+        seen, expected = np.bincount(rows[:, 1], minlength=V), n * share
+        rare = expected < 5
+        seen = np.append(seen[~rare], seen[rare].sum())
+        expected = np.append(expected[~rare], max(expected[rare].sum(), 1e-9))
+        keep = expected > 1
+        return chi2.sf(((seen - expected) ** 2 / expected)[keep].sum() + 1e3 * seen[~keep].sum(), max(1, keep.sum() - 1))
+
+    assert p_value(temperature) > 1e-6
+    assert p_value(1.3 - temperature) < 1e-6
+
+
+def test_a_row_does_not_depend_on_its_batch_and_stops_at_its_end(seed):
+    model = model_of("llama-tiny", seed)
+    a, b = (language.LanguageModel(model, L, batch=batch).sample(60, np.random.default_rng(seed)) for batch in (60, 7))
+    assert (a == b).all()
+    assert a.shape == (60, L)
+    ended = lengths(a)
+    assert (ended < L).any()
+    assert all((row[n:] == END).all() for row, n in zip(a, ended, strict=True))
+
+
+def test_impossible_requests_are_refused_before_training():
+    good = {"size": "llama-tiny", "vocabulary": V, "context": L, "recipe": RECIPE}
+    with pytest.raises(ValueError, match="size must be one of llama-tiny.*got 'huge'"):
+        language.pretrain(**good | {"size": "huge"})
+    with pytest.raises(ValueError, match="context must lie between 2 and 512 for llama-tiny; got 513"):
+        language.pretrain(**good | {"context": 513})
+    for temperature in (0.0, -1.0):
+        with pytest.raises(ValueError, match="temperature must be positive"):
+            language.pretrain(**good, temperature=temperature)
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        decoding.sampler(L, 0.0, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"rows must be \(n, 24\)"):
+        language.pretrain(**good)(np.zeros((0, L), np.uint16), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="rows must fit the model's context 512; got 600"):
+        decoding.decode(model_of("llama-tiny"), 1, 600, decoding.greedy)
+
+
+def test_every_row_is_seen_once_an_epoch_with_little_padding(seed):
+    rng = np.random.default_rng(seed)
+    long = rng.integers(1, 200, 1000)
+    steps = order(long, Recipe(epochs=3.0, batch=8), rng)
+    assert len(steps) == 375
+    assert (np.bincount(np.concatenate(steps)) == 3).all()
+    padding = sum(len(s) * long[s].max() - long[s].sum() for s in steps) / (3 * long.sum())
+    assert padding < 0.05  # rows in any order: about 0.7
+
+
+def test_the_rate_warms_up_and_falls_to_a_tenth():
+    rates = np.array([rate_at(step, 200, Recipe(rate=1.0, warmup=0.1)) for step in range(200)])
+    assert rates.argmax() in (19, 20)
+    assert rates.max() == 1.0
+    assert (np.diff(rates[:20]) > 0).all()
+    assert (np.diff(rates[20:]) < 0).all()
+    assert 0.1 < rates[-1] < 0.11
+
+
+def test_training_learns_the_language():
+    """Below the loss of the best unigram law, and not below the entropy of the source."""
+    fit = language.pretrain("llama-tiny", V, L, Recipe(rate=5e-3, epochs=25.0, batch=8))
+    loss = fit(corpus(), np.random.default_rng(0)).loss(corpus(1))
+    held = corpus(1)
+    tokens = np.concatenate([row[:n] for row, n in zip(held, lengths(held), strict=True)])
+    share = np.bincount(tokens, minlength=V) / len(tokens)
+    unigram = -(share[share > 0] * np.log(share[share > 0])).sum()
+    assert np.log(2) * 0.9 < loss < unigram - 1
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tmp_path):
+    model, rows = model_of("llama-tiny", scale=1.0), corpus()
+
+    def loss(network, batch):
+        total, count = language.cross_entropy(network, batch)
+        return total * (float("nan") if (batch == rows[9 * 4 : 9 * 4 + 4]).all() else 1.0), count
+
+    with pytest.raises(TrainingError, match=r"not at step 9 \(from 0\); the last good checkpoint is .*state, after 8 steps"):
+        train(model, loss, lambda s: rows[4 * s : 4 * s + 4], 12, RECIPE, tmp_path / "state", every=4)
+
+
+def losses(folder, n=3, checkpoint=True):
+    """Three generations of accumulate in a store: the losses of every training step and the held-out loss."""
+    fit = language.pretrain("llama-tiny", V, L, RECIPE, checkpoint=folder / "state" if checkpoint else None)
+    rng, real = np.random.default_rng(5), Rows(corpus())
+    with contextlib.ExitStack() as stack:
+        if checkpoint:
+            save = language.LanguageModel.save
+            fit = stack.enter_context(resumable(folder / "store", fit, {"seed": 5}, save, fit.load))
+        generations = islice(feedback_loop(fit, real, accumulate, rng), n)
+        return [(g.model.losses.tolist(), g.model.loss(corpus(1))) for g in generations]
+
+
+def test_killed_anywhere_the_rerun_has_bit_identical_losses(tmp_path):
+    """SIGKILL while a model trains (a checkpoint every 4 steps), between that and sampling, and in the midst of sampling."""
+    script = f"""import sys, time, torch; sys.path.insert(0, {str(Path(__file__).parent)!r})
+torch.set_num_threads(1)
+import test_language as t
+from collapse_utils import decoding, language, training
+from pathlib import Path
+train, decode = language.train, decoding.decode
+language.train = lambda *a, **k: train(a[0], a[1], lambda s: (time.sleep(0.03), a[2](s))[1], *a[3:], every=4, **k)
+def slow(model, n, length, pick, *rest):
+    print('between', flush=True)
+    time.sleep(0.3)
+    def late(logits, rows, step):
+        if step == 3:
+            print('sampling', flush=True)
+        time.sleep(0.01)
+        return pick(logits, rows, step)
+    return decode(model, n, length, late, *rest)
+decoding.decode = slow
+print('ready', flush=True)
+t.losses(Path({str(tmp_path)!r}))"""
+    seen = set()
+    for target in ("training", "between", "sampling", "training"):
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "ready\n"
+        if target == "training":
+            before, deadline = time.time(), time.time() + 60
+            state = tmp_path / "state"
+            while time.time() < deadline and not (state.exists() and state.stat().st_mtime > before):
+                time.sleep(0.002)
+            time.sleep(0.04)
+        else:
+            assert next(line for line in child.stdout if line == f"{target}\n")
+        assert child.poll() is None
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        seen.add((target, (tmp_path / "state").exists()))
+    assert ("training", True) in seen
+    assert losses(tmp_path) == losses(tmp_path / "plain", checkpoint=False)
+
+
+WORKER = """import sys, torch; sys.path.insert(0, {here!r})
+torch.set_num_threads(1)
+import numpy as np
+from accelerate import Accelerator
+from collapse_utils import language
+import test_language as t
+accelerator = Accelerator(cpu=True)
+fit = language.pretrain("llama-tiny", t.V, t.L, t.RECIPE, accelerator=accelerator)
+model = fit(t.corpus(), np.random.default_rng(2))
+if accelerator.is_main_process:
+    print(accelerator.num_processes, *model.losses.tolist())
+"""
+
+
+def test_two_processes_train_like_one_within_float_error():
+    """accelerate over gloo on the CPU; halves of a batch count as many tokens as they hold, not as half of the loss."""
+    command = ["-c", WORKER.format(here=str(Path(__file__).parent))]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, text=True,
+            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    world, *found = workers[0].communicate(timeout=240)[0].split()
+    assert workers[1].wait(timeout=60) == 0
+    assert world == "2"
+    alone = language.pretrain("llama-tiny", V, L, RECIPE)(corpus(), np.random.default_rng(2)).losses
+    assert np.allclose(np.array(found, float), alone, rtol=2e-4, atol=1e-5)
+    assert not np.allclose(alone[:-1], alone[1:], rtol=2e-4)

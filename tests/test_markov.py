@@ -1,0 +1,115 @@
+"""Counting models of a known source: exact laws against enumeration, against simulation, and rivals that they reject."""
+
+import itertools
+from itertools import islice
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from scipy.stats import t as student
+
+from collapse_utils import feedback_loop
+from collapse_utils.ngram import Ngram, counting
+from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
+from collapse_utils.theory import markov as theory
+
+LENGTH, ALPHA = 4, 0.5
+ALARM = 1e-6
+
+
+def table(seed, k=3):
+    return theory.source(k, 1.0, np.random.default_rng(seed))
+
+
+def documents(a, length):
+    """Every document with its probability."""
+    for letters in itertools.product(range(1, a.shape[1] + 1), repeat=length):
+        context = (0, *letters[:-1])
+        yield letters, np.prod([a[c, j - 1] for c, j in zip(context, letters, strict=True)])
+
+
+def test_entropy_visits_and_excess_by_enumeration(seed):
+    a, b = table(seed), table(seed + 1)
+    law = list(documents(a, LENGTH))
+    other = dict(documents(b, LENGTH))
+    assert np.isclose(theory.entropy(a, LENGTH) * LENGTH, -sum(p * np.log(p) for _, p in law))
+    assert np.isclose(theory.excess(a, b, LENGTH) * LENGTH, sum(p * np.log(p / other[x]) for x, p in law))
+    assert np.isclose(theory.visits(a, LENGTH).sum(), LENGTH)
+    steps = a[1:]
+    assert np.allclose(a[0] @ steps, a[0])
+    rate = -(a[0][:, None] * steps * np.log(steps)).sum()
+    assert abs(theory.entropy(a, 4000) - rate) < 1e-3
+
+
+def test_the_first_excess_is_the_sum_over_all_data_sets(seed):
+    """Two documents of three letters over two letters: 64 data sets, each fitted and weighed by its probability."""
+    a, length, n = table(seed, 2), 3, 2
+    total, fit = 0.0, counting(2, ALPHA)
+    from collapse_utils.data import Ensemble
+
+    for chosen in itertools.product(documents(a, length), repeat=n):
+        rows = np.array([letters for letters, _ in chosen])[:, None, :]
+        model = fit(Ensemble(rows), None)
+        total += np.prod([p for _, p in chosen]) * theory.excess(a, model.table[0], length)
+    exact = theory.first_excess(a, a, n, length, ALPHA)
+    assert np.isclose(exact, total, rtol=1e-10)
+    stacked = theory.first_excess(a, np.stack([a, table(seed + 1, 2)]), n, length, ALPHA)
+    assert np.isclose(stacked[0], exact)
+    assert not np.isclose(stacked[1], exact)
+
+
+def test_many_documents_lose_half_a_nat_a_parameter(seed):
+    """K² − 1 free parameters: the excess of a document tends to (K² − 1)/(2n) in nats (Wilks; Rissanen 1986)."""
+    a, n = np.vstack([[0.4, 0.6], [[0.3, 0.7], [0.6, 0.4]]]), 4000
+    assert abs(theory.first_excess(a, a, n, 3, 1.0) * 3 * 2 * n / 3 - 1) < 0.01
+
+
+def test_binomial_probabilities():
+    for q in (0.0, 0.2, 1.0):
+        assert np.allclose(theory.binomial(9, q), binom.pmf(np.arange(10), 9, q))
+
+
+REGIMES = {"replace": replace, "accumulate": accumulate, "replace_multiple": replace_multiple}
+
+
+def unigram_chains(regime, p, n, fits, r, seed):
+    """Excess of r chains of unigram models, (r, fits)."""
+    rng, draw = np.random.default_rng(seed), size_matched(n) if regime == "replace_multiple" else None
+    real = Ngram(np.broadcast_to(p, (r, len(p) + 1, len(p))), 1).sample(n, rng)
+    loop = feedback_loop(counting(len(p), ALPHA, order=0), real, REGIMES[regime], rng, draw)
+    return np.stack([p @ np.log(p) - np.log(g.model.table[:, 0]) @ p for g in islice(loop, fits)], axis=1)
+
+
+def agrees(samples, predicted):
+    k, n = samples.shape[1], len(samples)
+    z = np.abs(samples.mean(0) - predicted) / samples.std(0, ddof=1) * np.sqrt(n)
+    return bool((z < student.isf(ALARM / 2 / k, n - 1)).all())
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_unigram_chains_follow_the_exact_law_and_not_another_regime_s(regime, seed):
+    p, n, fits = np.array([0.5, 0.3, 0.15, 0.05]), 40, 6
+    laws = {name: theory.count_chain(p, n, ALPHA, name, fits) for name in REGIMES}
+    samples = unigram_chains(regime, p, n, fits, 20_000, seed)
+    assert agrees(samples, laws[regime])
+    assert not any(agrees(samples, law) for name, law in laws.items() if name != regime)
+    assert not agrees(samples, laws[regime][0] * np.arange(1, fits + 1))
+
+
+def test_bigram_chains_follow_the_conditional_law_in_every_generation(seed):
+    """E[excess of fit t+1 | fit t] under replace; growth by the first error each time is rejected."""
+    a, n, length = table(seed % 7, 3), 12, 5
+    rng = np.random.default_rng(seed)
+    real = Ngram(np.broadcast_to(a, (6000, *a.shape)), length).sample(n, rng)
+    tables = [g.model.table for g in islice(feedback_loop(counting(3, ALPHA), real, replace, rng), 4)]
+    lost = np.stack([theory.excess(a, q, length) for q in tables], axis=1)
+    first = theory.first_excess(a, a, n, length, ALPHA)
+    assert agrees(lost[:, :1], first)
+    predicted = np.stack([theory.first_excess(a, q, n, length, ALPHA) for q in tables[:-1]], axis=1)
+    assert agrees(lost[:, 1:] - predicted, 0.0)
+    assert not agrees(lost[:, 1:] - lost[:, :-1], first)
+
+
+def test_impossible_models_are_refused():
+    with pytest.raises(ValueError, match="alpha must be positive and order 0 or 1; got 0 and 2"):
+        counting(3, 0, order=2)
