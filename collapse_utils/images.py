@@ -40,11 +40,12 @@ def load(name: str, n: int) -> Images:
     if x.ndim != 4 or x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3] or x.shape[2] < 8:
         raise ValueError(f"images: must be square, of 8 pixels or more, with 1 or 3 channels; got {x.shape[1:]} in {name}.")
     if len(x) != len(y) or len(np.unique(y)) < 2:
-        raise ValueError(f"images: must have a label each, of two classes or more; got {len(x)} images and {len(y)} labels, {len(np.unique(y))} classes, in {name}.")
+        found = f"{len(x)} images and {len(y)} labels of {len(np.unique(y))} classes"
+        raise ValueError(f"images: must have a label each, of two classes or more; got {found} in {name}.")
     held = np.arange(len(x)) % 5 == 4
     train, test = np.flatnonzero(~held)[:n], np.flatnonzero(held)[: max(1, n // 4)]
+    y = np.unique(y, return_inverse=True)[1]  # classes 0, 1, …
     digest = hashlib.sha256(np.ascontiguousarray(x).tobytes() + np.asarray(y, "<i8").tobytes()).hexdigest()
-    y = np.unique(y, return_inverse=True)[1]
     return Images(x[train], y[train], x[test], y[test], digest)
 
 
@@ -81,7 +82,9 @@ def idx(path: Path, dimensions: int) -> np.ndarray:
         raise OSError(f"images: {path} must begin with the idx magic number 0000080{dimensions}; got {raw[:4].hex()}.")
     shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4)
     if len(raw) != 4 + 4 * dimensions + int(np.prod(shape, dtype=np.int64)):
-        raise OSError(f"images: {path} must hold {tuple(map(int, shape))} bytes; got {len(raw) - 4 - 4 * dimensions}; replace the file.")
+        raise OSError(
+            f"images: {path} must hold {tuple(map(int, shape))} bytes; got {len(raw) - 4 - 4 * dimensions}; replace the file."
+        )
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
@@ -111,7 +114,9 @@ def _pictures(path: Path):
             with Image.open(file) as picture:
                 rows = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA", "I;16") else "RGB"))
         except Exception as error:  # a damaged picture can break in any reader
-            raise OSError(f"images: {file} must be a readable picture; got {type(error).__name__}; remove or replace it.") from None
+            raise OSError(
+                f"images: {file} must be a readable picture; got {type(error).__name__}; remove or replace it."
+            ) from None
         if found and rows.shape != found[0].shape:
             raise ValueError(f"images: {file} must be {found[0].shape} like the first picture; got {rows.shape}.")
         found.append(rows)

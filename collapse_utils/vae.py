@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class Network(nn.Module):
         super().__init__()
         self.shape, sides, ladder = shape, [shape.side], [shape.channels, *shape.widths]
         down, up = [], []
-        for a, b in zip(ladder, ladder[1:], strict=False):
+        for a, b in pairwise(ladder):
             down += [nn.Conv2d(a, b, 3, 2, 1), nn.LeakyReLU(0.1)]
             sides.append((sides[-1] + 1) // 2)
         for i in range(len(ladder) - 1, 0, -1):
@@ -87,6 +88,9 @@ class Likelihood(NamedTuple):
         """Return the loss as mean squared error a pixel plus 2σ²β/pixels times the divergence, the units of Fig. 5 (ours)."""
         error = 2 * self.spread**2 / pixels * (reconstruction - pixels * math.log(2 * math.pi * self.spread**2) / 2)
         return error + 2 * self.spread**2 * self.beta / pixels * divergence
+
+
+GAUSSIAN = Likelihood()
 
 
 @dataclass
@@ -149,7 +153,7 @@ class Autoencoding:
 
     shape: Shape
     recipe: Recipe
-    likelihood: Likelihood = Likelihood()
+    likelihood: Likelihood = GAUSSIAN
     temperature: float = 1.0
     device: str = "cpu"
     checkpoint: Path | None = None
