@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def load(name: str, n: int) -> Images:
         x, y = corpora.load(name)
         x = (x.reshape(-1, *shape) / brightest).astype(np.float32)  # (N, C, H, W)
     else:
-        x, y = _read(Path(name))
+        x, y = _read(Path(os.path.expandvars(name)))
     if x.ndim != 4 or x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3] or x.shape[2] < 8:
         raise ValueError(f"images: must be square, of 8 pixels or more, with 1 or 3 channels; got {x.shape[1:]} in {name}.")
     if len(x) != len(y) or len(np.unique(y)) < 2:
