@@ -1,0 +1,342 @@
+"""Autoencoders: the loss against closed forms, sizes, resuming, images that cannot be read, and the eyes that judge samples."""
+
+import gzip
+import math
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from collapse_utils import claims, feedback_loop, fidelity, images, regimes, vae
+from collapse_utils.store import resumable
+from collapse_utils.theory import ppca as theory
+from collapse_utils.training import Recipe
+
+SHAPE = vae.shape(1, 8)
+RECIPE = Recipe(rate=5e-3, epochs=3, batch=32, decay=0.0)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return images.load("digits", 200)
+
+
+def convolution(a, b):
+    return 9 * a * b + b
+
+
+@pytest.mark.parametrize(("channels", "side", "counted"), [(3, 64, 3_925_379), (1, 8, 12_785)])
+def test_number_of_parameters_by_hand(channels, side, counted):
+    shape = vae.shape(channels, side)
+    ladder, inner = [channels, *shape.widths], shape.widths[-1] * (side // 2 ** len(shape.widths)) ** 2
+    down = sum(convolution(a, b) for a, b in pairwise(ladder))
+    up = sum(convolution(b, a) for a, b in pairwise(ladder))
+    linear = (inner + 1) * 2 * shape.latent + (shape.latent + 1) * inner
+    assert vae.n_parameters(shape) == down + up + linear == counted
+
+
+def test_the_paper_s_size():
+    assert vae.shape(3, 64) == (3, 64, (32, 64, 128, 256, 512), 128)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 9), (1, 28), (3, 32), (3, 64)])
+def test_decoder_mirrors_encoder(channels, side):
+    network = vae.Network(vae.shape(channels, side))
+    mean, log_variance = network.encode(torch.zeros(2, channels, side, side))
+    assert mean.shape == log_variance.shape == (2, network.shape.latent)
+    assert network.decode(mean).shape == (2, channels, side, side)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "bernoulli"])
+def test_loss_terms_against_distributions(kind, seed):
+    """The divergence against torch.distributions and against the oracle, the reconstruction against a density."""
+    torch.manual_seed(seed)
+    network, x = vae.Network(SHAPE), torch.rand(5, 1, 8, 8)
+    likelihood, generator = vae.Likelihood(kind), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        missed, divergence = likelihood.terms(network, x, generator)
+        mean, log_variance = network.encode(x)
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
+        shown = network.decode(mean + torch.exp(log_variance / 2) * noise)
+        prior, posterior = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(mean, torch.exp(log_variance / 2))
+    assert torch.allclose(divergence, torch.distributions.kl_divergence(posterior, prior).sum(1), atol=1e-5)
+    oracle = theory.kl_to_prior(mean[0].double().numpy(), np.diag(log_variance[0].double().exp().numpy()))
+    assert divergence[0].item() == pytest.approx(float(oracle), rel=1e-5)
+    density = (
+        torch.distributions.Normal(torch.sigmoid(shown), likelihood.spread).log_prob(x)
+        if kind == "gaussian"
+        else torch.distributions.ContinuousBernoulli(logits=shown).log_prob(x)
+        - torch.distributions.ContinuousBernoulli(logits=shown)._cont_bern_log_norm()
+    )
+    assert torch.allclose(missed, -density.flatten(1).sum(1), rtol=1e-4)
+
+
+def test_units_of_the_paper():
+    """Reconstruction of error e² a pixel alone gives e²; the divergence comes with its weight."""
+    model, pixels, error = vae.Likelihood(beta=2.0), 64, 0.013
+    reconstruction = pixels * (error / (2 * 0.15**2) + math.log(2 * math.pi * 0.15**2) / 2)
+    assert model.squared(reconstruction, 0.0, pixels) == pytest.approx(error)
+    assert model.squared(reconstruction, 10.0, pixels) == pytest.approx(error + 2 * 2 * 0.15**2 * 10 / 64)
+
+
+def test_a_linear_network_reaches_the_likelihood_of_ppca(seed):
+    """Trained by the same loss, a linear decoder with the best linear encoder comes down to the closed form, and not below."""
+
+    class Linear(vae.Network):
+        def __init__(self, w, noise):
+            torch.nn.Module.__init__(self)
+            self.w, (self.a, v) = torch.tensor(w), map(torch.tensor, theory.encoder(w, noise))
+            self.log_variance = torch.log(torch.diagonal(v))
+
+        def encode(self, x):
+            return x.flatten(1) @ self.a.T, self.log_variance.expand(len(x), -1)
+
+        def decode(self, z):
+            return torch.logit(0.5 + z @ self.w.T).view(-1, 1, 8, 8)  # its sigmoid is the linear mean
+
+    rng, noise = np.random.default_rng(seed), 0.15**2
+    w = np.linalg.qr(rng.standard_normal((64, 2)))[0] * [0.3, 0.2]  # orthogonal columns: the posterior is diagonal
+    x = (rng.standard_normal((50, 2)) @ w.T + 0.02 * rng.standard_normal((50, 64))).clip(-0.3, 0.3)
+    network = Linear(w, noise)
+    network.encode = lambda rows: ((rows.flatten(1) - 0.5) @ network.a.T, network.log_variance.expand(len(rows), -1))
+    rows, generator = torch.tensor(x + 0.5).view(-1, 1, 8, 8), torch.Generator().manual_seed(seed)
+    draws = torch.stack([sum(vae.Likelihood().terms(network, rows, generator)) for _ in range(400)])
+    exact = theory.elbo(x, w, noise, *theory.encoder(w, noise))
+    error = draws.std(0) / 20
+    assert (np.abs(-draws.mean(0).numpy() - exact) < 5.5 * error.numpy() + 1e-3).all()
+
+
+def test_training_learns_and_repeats_itself(digits):
+    fit = vae.Autoencoding(SHAPE, Recipe(rate=5e-3, epochs=12, batch=32, decay=0.0))
+    one, two = (fit(digits.train, np.random.default_rng(3)) for _ in range(2))
+    assert one.losses[-10:].mean() < one.losses[:10].mean() - 20
+    assert (one.losses == two.losses).all()
+    samples = one.sample(7, np.random.default_rng(0))
+    assert samples.shape == (7, 1, 8, 8)
+    assert samples.dtype == np.float32
+    assert ((samples >= 0) & (samples <= 1)).all()
+
+
+def test_a_killed_fit_goes_on_bit_identically(digits, tmp_path, monkeypatch):
+    whole = vae.Autoencoding(SHAPE, RECIPE)(digits.train, np.random.default_rng(5))
+    part = vae.Autoencoding(SHAPE, RECIPE, checkpoint=tmp_path / "state.pt")
+    calls, terms = [0], vae.Likelihood.terms
+
+    def dies(self, *arguments):
+        calls[0] += 1
+        if calls[0] == 12:
+            raise KeyboardInterrupt
+        return terms(self, *arguments)
+
+    plain = vae.train
+    monkeypatch.setattr(vae, "train", lambda *a, **k: plain(*a, **k, every=5))
+    with monkeypatch.context() as patch:
+        patch.setattr(vae.Likelihood, "terms", dies)
+        with pytest.raises(KeyboardInterrupt):
+            part(digits.train, np.random.default_rng(5))
+    again = part(digits.train, np.random.default_rng(5))
+    assert (again.losses == whole.losses).all()
+    assert all((a == b).all() for a, b in zip(again.network.parameters(), whole.network.parameters(), strict=True))
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_a_killed_loop_goes_on_bit_identically(digits, tmp_path):
+    fit = vae.Autoencoding(SHAPE, RECIPE)
+
+    def losses(n, folder=None):
+        rng = np.random.default_rng(1)
+        if folder is None:
+            return [g.model.losses[-1] for g in islice(feedback_loop(fit, digits.train, regimes.accumulate, rng), n)]
+        with resumable(folder, fit, {}, vae.VAE.save, fit.load) as kept:
+            return [g.model.losses[-1] for g in islice(feedback_loop(kept, digits.train, regimes.accumulate, rng), n)]
+
+    losses(2, tmp_path / "store")
+    assert losses(3, tmp_path / "store") == losses(3)
+
+
+def test_generation_zero_is_the_same_in_every_regime(digits):
+    fit = vae.Autoencoding(SHAPE, RECIPE)
+    firsts = []
+    for mix in (regimes.replace, regimes.accumulate, regimes.real_and_last, regimes.mixture(0.5)):
+        g = next(feedback_loop(fit, digits.train, mix, np.random.default_rng(2)))
+        firsts.append(g.model.sample(3, np.random.default_rng(0)))
+    assert all((firsts[0] == other).all() for other in firsts)
+
+
+def test_temperature_scales_the_code(digits):
+    warm = vae.Autoencoding(SHAPE, RECIPE)(digits.train, np.random.default_rng(0))
+    cold = vae.VAE(warm.network, warm.likelihood, 1e-6)
+    assert cold.sample(50, np.random.default_rng(0)).std(axis=0).max() < 1e-3
+    assert warm.sample(50, np.random.default_rng(0)).std(axis=0).max() > 1e-2
+
+
+def test_score_is_the_mean_over_images_and_repeats(digits):
+    model = vae.Autoencoding(SHAPE, RECIPE)(digits.train, np.random.default_rng(0))
+    assert model.score(digits.test) == model.score(digits.test)
+    assert set(model.score(digits.test)) == {"reconstruction", "divergence"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": (40, 1, 9, 9)}, r"fit: images must be \(1, 8, 8\); got \(1, 9, 9\)"),
+        ({"rows": (10, 1, 8, 8)}, "fit: must have at least a batch of 32 images; got 10"),
+        ({"latent": 65}, "fit: must have at most as many latent units as pixels, 64; got 65"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(change, message):
+    shape = SHAPE._replace(latent=change.get("latent", 8))
+    with pytest.raises(ValueError, match=message):
+        vae.Autoencoding(shape, RECIPE)(np.zeros(change.get("rows", (40, 1, 8, 8)), np.float32), np.random.default_rng(0))
+
+
+def test_the_regime_matters_even_here_and_a_swapped_arm_fails():
+    """GER-16b by its rule on the paper's own points: slope ratio 0.067 over all ten; with the arms swapped it fails."""
+    replace = [0.01952, 0.01995, 0.02120, 0.02271, 0.02464, 0.02625, 0.02766, 0.02877, 0.02986, 0.03045]
+    pool = [0.01953, 0.01927, 0.01938, 0.01950, 0.01966, 0.01974, 0.01984, 0.01994, 0.02004, 0.02015]
+    up, creep = (np.polyfit(range(10), path, 1)[0] for path in (replace, pool))
+    assert creep / up == pytest.approx(0.067, abs=0.001)
+    assert claims.below("GER-16b", [[creep]], [0.15 * up], [up]).verdict == "holds"
+    assert claims.below("GER-16b", [[up]], [0.15 * creep], [creep]).verdict == "fails"
+
+
+# images
+
+
+def test_digits_are_split_by_the_data_set():
+    few, all_ = images.load("digits", 300), images.load("digits", 10**6)
+    assert all_.train.shape == (1438, 1, 8, 8)
+    assert all_.test.shape == (359, 1, 8, 8)
+    assert (few.train == all_.train[:300]).all()
+    assert (few.test == all_.test[:75]).all()
+    assert few.sha256 == all_.sha256
+    assert all_.train.max() == 1.0
+
+
+def write_idx(path, array, magic=None):
+    head = bytes([0, 0, 8, array.ndim]) if magic is None else magic
+    path.write_bytes(head + np.array(array.shape, ">i4").tobytes() + array.tobytes())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_idx_data_set_by_path(tmp_path, packed, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 256, (20, 12, 12), np.uint8), np.arange(20, dtype=np.uint8) % 3
+    write_idx(tmp_path / "my-images-idx3-ubyte", x)
+    write_idx(tmp_path / "my-labels-idx1-ubyte", y)
+    if packed:
+        for file in list(tmp_path.iterdir()):
+            file.with_suffix(".gz").write_bytes(gzip.compress(file.read_bytes()))
+            file.unlink()
+    found = images.load(str(tmp_path), 100)
+    assert found.train.shape == (16, 1, 12, 12)
+    assert np.allclose(found.test[0, 0] * 255, x[4])
+    assert found.test_class[0] == y[4]
+
+
+def test_broken_idx_files_are_named(tmp_path):
+    x, y = np.zeros((5, 8, 8), np.uint8), np.arange(5, dtype=np.uint8)
+    write_idx(tmp_path / "a-labels-idx1-ubyte", y)
+    image = tmp_path / "a-images-idx3-ubyte"
+    write_idx(image, x, magic=b"\x00\x00\x09\x03")
+    with pytest.raises(OSError, match="must begin with the idx magic number 00000803; got 00000903"):
+        images.load(str(tmp_path), 10)
+    write_idx(image, x)
+    image.write_bytes(image.read_bytes()[:-7])
+    with pytest.raises(OSError, match=r"must hold \(5, 8, 8\) bytes; got 313; replace the file"):
+        images.load(str(tmp_path), 10)
+    image.unlink()
+    (tmp_path / "a-images-idx3-ubyte.gz").write_bytes(b"no gzip")
+    with pytest.raises(OSError, match="a-images-idx3-ubyte.gz must be a readable idx file"):
+        images.load(str(tmp_path), 10)
+
+
+def test_archives(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 256, (15, 8, 8, 3), np.uint8), np.arange(15) % 2
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=x, labels=y)
+    assert images.load(str(path), 99).train.shape == (12, 3, 8, 8)
+    for bad, message in (
+        ({"images": x.astype(int), "labels": y}, "must hold bytes, or floats from 0 to 1; got int64"),
+        ({"images": x / 200, "labels": y}, "must hold bytes, or floats from 0 to 1"),
+        ({"images": x[:, :7], "labels": y}, r"must be square, of 8 pixels or more, with 1 or 3 channels; got \(3, 7, 8\)"),
+        ({"images": x, "labels": y[:3]}, "got 15 images and 3 labels"),
+        ({"images": x, "labels": 0 * y}, "a label each, of two classes or more"),
+        ({"images": x}, "must be an .npz file with `images` and `labels`"),
+    ):
+        np.savez(path, **bad)
+        with pytest.raises((ValueError, OSError), match=message):
+            images.load(str(path), 99)
+
+
+def test_pictures(tmp_path, seed):
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    for i in range(10):
+        folder = tmp_path / f"class{i % 2}"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{i}.png")
+    assert images.load(str(tmp_path), 99).train.shape == (8, 1, 8, 8)
+    (tmp_path / "class1" / "torn.png").write_bytes(b"\x89PNG torn")
+    with pytest.raises(OSError, match=r"torn.png must be a readable picture; got \w+; remove or replace it"):
+        images.load(str(tmp_path), 99)
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "class1" / "torn.png")
+    with pytest.raises(ValueError, match=r"torn.png must be \(8, 8\) like the first picture; got \(8, 9\)"):
+        images.load(str(tmp_path), 99)
+
+
+def test_no_images(tmp_path):
+    with pytest.raises(OSError, match="must have one folder of pictures for each class; got none"):
+        images.load(str(tmp_path), 9)
+    with pytest.raises(OSError, match=r"must be digits, mnist, cifar10, an .npz file or a folder; got 'nowhere'"):
+        images.load("nowhere", 9)
+
+
+def test_thinning(digits, seed):
+    rng = np.random.default_rng(seed)
+    kept = images.thin(digits.train, digits.train_class, 0, 0.02, rng)
+    others = (digits.train_class != 0).sum()
+    assert (len(kept) - others) / len(kept) == pytest.approx(0.02, abs=0.003)
+    with pytest.raises(ValueError, match=r"thin: a share of 0.5 needs 1 to \d+ images of class 0"):
+        images.thin(digits.train, digits.train_class, 0, 0.5, rng)
+
+
+# the eyes
+
+
+def test_frechet_is_the_closed_form_of_gaussians(seed):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((500, 3))
+    a = (a - a.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(a.T))).T  # moments exactly 0 and I
+    assert fidelity.frechet(a, a) == pytest.approx(0, abs=1e-9)
+    assert fidelity.frechet(a, a * [1, 2, 3] + [1, 0, 2]) == pytest.approx(5 + 1 + 4)
+    turned = a @ np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    b = rng.standard_normal((400, 3)) * [1, 2, 0.5]
+    assert fidelity.frechet(a, b) == pytest.approx(fidelity.frechet(b, a))
+    assert fidelity.frechet(turned, turned * 2) == pytest.approx(3)
+
+
+def test_precision_and_recall_at_their_ends(seed):
+    rng = np.random.default_rng(seed)
+    real = rng.standard_normal((200, 2))
+    assert fidelity.precision_recall(real, real) == (1.0, 1.0)
+    assert fidelity.precision_recall(real, real + 100) == (0.0, 0.0)
+    precision, recall = fidelity.precision_recall(real, 0.1 * rng.standard_normal((200, 2)))  # typical, not varied
+    assert precision > 0.9 > 0.3 > recall
+    with pytest.raises(ValueError, match="more than k = 5 points each; got 200 and 4"):
+        fidelity.precision_recall(real, real[:4])
+
+
+def test_copies_are_found(digits):
+    assert (fidelity.nearest(digits.train[:5], digits.train) < 1e-6).all()
+    assert np.median(fidelity.nearest(digits.test, digits.train)) > 0.05
+
+
+def test_the_classifier_sees_digits():
+    real = images.load("digits", 1000)
+    judge = fidelity.classifier(real.train, real.train_class, 10, np.random.default_rng(0))
+    assert (judge.classes(real.test) == real.test_class).mean() > 0.85
+    assert judge.features(real.test).shape == (len(real.test), 32)
