@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from collapse_utils import vae
 from collapse_utils.training import Recipe, optimizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS, BATCH = 40, 128
 SIDES = [8, 28]
 
@@ -61,15 +62,6 @@ def one_step(network, x, noise):
     shown = torch.sigmoid(network.decode(mean + torch.exp(log_variance / 2) * noise))
     missed = ((shown - x) ** 2).flatten(1).sum(1) / (2 * 0.15**2)
     return (missed + (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2).mean()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """One thread, as in the chapters' processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("side", "least"), [(8, None), (28, 2.0)])

@@ -21,6 +21,7 @@ from collapse_utils.store import resumable
 from collapse_utils.tokens import END, Rows, lengths
 from collapse_utils.training import Recipe, TrainingError, order, rate_at, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 V, L = 40, 24
 RECIPE = Recipe(rate=3e-3, epochs=2.0, batch=8)
 
@@ -42,14 +43,6 @@ def model_of(size, seed=0, scale=8.0):
             if p.dim() > 1:
                 p.mul_(scale)
     return model
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

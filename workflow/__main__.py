@@ -76,10 +76,10 @@ def run(args) -> int:
 
 def sweep(args) -> int:
     """Run every point of a sweep that is not done yet, gather the tables, print the verdicts."""
-    table, folder = _sweep(args)
+    planned, table = _sweep(args)
     failed = table[table["state"] != "done"]
     print(gather.verdicts(table).to_string(index=False))
-    print(f"{len(table) - len(failed)} of {len(table)} points done: {folder.relative_to(chapters.ROOT)}/points.parquet")
+    print(f"{len(table) - len(failed)} of {len(table)} points done: {planned.folder.relative_to(chapters.ROOT)}/points.parquet")
     return 1 if len(failed) else 0
 
 
@@ -100,21 +100,21 @@ def cost(args) -> int:
     return 0
 
 
-def _sweep(args):
+def _sweep(args) -> tuple:
+    """Run what is due of a sweep and gather it; return the sweep and its table."""
     planned = sweeps.read(args.sweep)
     runs = sweeps.plans(planned)
     _execute(runs, {"sweep": args.sweep}, args.cores)
-    table = gather.gather(planned, runs)
-    return table, planned.folder
+    return planned, gather.gather(planned, runs)
 
 
 def publish_all(args) -> int:
     """Run chapters at smoke and laptop scale, or a sweep, and make those runs the published ones."""
     if args.sweep:
-        table, _ = _sweep(args)
+        planned, table = _sweep(args)
         if (table["state"] != "done").any():
             return 1
-        gather.publish(sweeps.read(args.sweep), table)
+        gather.publish(planned, table)
         print(f"published the sweep {args.sweep}")
         return 0
     for scale in ("smoke", chapters.PUBLISHED):

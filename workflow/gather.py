@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from collapse_utils import results
 from workflow import cards, chapters
 from workflow.sweeps import Sweep
 
@@ -151,12 +152,8 @@ at most {costs["peak_mb"].max():.0f} MB each.
 def _measured(run):
     """The numbers that a run's page cites, as floats, and its verdicts."""
     numbers = json.loads((run.folder / "numbers.json").read_text(encoding="utf-8"))
-    found = {}
-    for key, source in numbers.items():
-        frame = pd.read_parquet(run.folder / f"{source['table']}.parquet")
-        for column, wanted in source["where"].items():
-            frame = frame[frame[column] == wanted]
-        found[key] = float(frame[source["column"]].iloc[0])
+    tables = {name: pd.read_parquet(run.folder / f"{name}.parquet") for name in {source["table"] for source in numbers.values()}}
+    found = {key: float(results.lookup(tables[source["table"]], source | {"spec": ".17g"})) for key, source in numbers.items()}
     words = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
     return found | {f"verdict of {verdict['id']}": verdict["verdict"] for verdict in words}
 

@@ -106,39 +106,35 @@ def changes() -> str:
     """Return what the runs shown changed: verdicts that differ from the published ones, and the numbers of the prose side by side."""
     ours, parts = published(), []
     for chapter, entry in shown().items():
-        if not entry.get("pages"):
-            continue
-        folder = Path(entry["rerun"])
-        before, now = (
-            chapters.published(chapter, chapters.PUBLISHED, "numbers") or {},
-            json.loads((folder / "numbers.json").read_text(encoding="utf-8")),
-        )
-        verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
-        moved = [v for v in verdicts if v["verdict"] != ours.get(v["id"], {}).get("verdict")]
-        rows = "".join(
-            f"<tr><td>{v['id']}</td>{_cell(status({'test': 1}, ours.get(v['id'])), ours.get(v['id']))}{_cell(v['verdict'], v)}<td>{html.escape(v['summary'])}</td></tr>"
-            for v in moved
-        )
-        numbers = "".join(
-            f"<tr><td>{html.escape(key)}</td><td>{html.escape(before.get(key, {}).get('text', '–'))}</td><td>{html.escape(number['text'])}</td></tr>"
-            for key, number in now.items()
-        )
-        values = json.loads((folder / "card.json").read_text(encoding="utf-8"))["parameters"]
-        said = ", ".join(f"{name} = {value}" for name, value in values.items())
-        parts.append(
-            f"<h3>{chapter}</h3><p>{html.escape(said)}</p>"
-            + (f'<table class="verdicts"><tbody>{rows}</tbody></table>' if rows else "<p>No verdict differs.</p>")
-        )
-        if numbers:
-            parts.append(
-                f'<details><summary>{len(now)} numbers, published and here</summary><table class="verdicts"><tbody>{numbers}</tbody></table></details>'
-            )
-    return (
-        "\n## What changed\n\nThe pages of this build show runs with other parameters or at another scale than the published ones.\n\n"
-        + _raw("".join(parts))
-        if parts
-        else ""
+        if entry.get("pages"):
+            parts += _changed(chapter, Path(entry["rerun"]), ours)
+    if not parts:
+        return ""
+    said = "The pages of this build show runs with other parameters or at another scale than the published ones."
+    return f"\n## What changed\n\n{said}\n\n" + _raw("".join(parts))
+
+
+def _changed(chapter: str, folder: Path, ours: dict[str, dict]) -> list[str]:
+    """The verdicts and numbers of one run beside the published ones, as HTML."""
+    card, verdicts, now = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("card", "verdicts", "numbers")
     )
+    before = chapters.published(chapter, chapters.PUBLISHED, "numbers") or {}
+    parameters = ", ".join(f"{name} = {value}" for name, value in card["parameters"].items())
+    rows = ""
+    for verdict in verdicts:
+        other = ours.get(verdict["id"])
+        if other is None or other["verdict"] != verdict["verdict"]:
+            words = _cell(other["verdict"] if other else "not run", other) + _cell(verdict["verdict"], verdict)
+            rows += f"<tr><td>{verdict['id']}</td>{words}<td>{html.escape(verdict['summary'])}</td></tr>"
+    parts = [f"<h3>{chapter}</h3><p>{html.escape(parameters)}</p>"]
+    parts.append(f'<table class="verdicts"><tbody>{rows}</tbody></table>' if rows else "<p>No verdict differs.</p>")
+    if now:
+        texts = [(key, before.get(key, {}).get("text", "–"), number["text"]) for key, number in now.items()]
+        lines = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in line) + "</tr>" for line in texts)
+        table = f'<table class="verdicts"><tbody>{lines}</tbody></table>'
+        parts.append(f"<details><summary>{len(now)} numbers, published and here</summary>{table}</details>")
+    return parts
 
 
 def run_line(chapter: str, card: dict | None) -> str:

@@ -90,13 +90,15 @@ def read(name: str) -> Sweep:
         points.append({name: _value(value) for name, (_, value) in point.items()})
     for key, value in _pairs(path, *nodes["fixed"]) if "fixed" in nodes else ():
         _validate(path, key, value, declared, chapter)
-    seen = [json.dumps(point, sort_keys=True) for point in points]
-    twice = (
-        next((point for point, text in zip(points, seen, strict=True) if seen.count(text) > 1), None)
-        if len(set(seen)) < len(seen)
-        else None
-    )
-    _require(twice is None, path, root, f"every point must be listed once; got {twice} twice")
+    seen: set[str] = set()
+    for point in points:
+        _require(
+            (text := json.dumps(point, sort_keys=True)) not in seen,
+            path,
+            root,
+            f"every point must be listed once; got {point} twice",
+        )
+        seen.add(text)
     question = str(plain.get("question", ""))
     return Sweep(path.stem, plain["title"], question, chapter, plain["scale"], points, plain.get("fixed", {}), retries, shown)
 
