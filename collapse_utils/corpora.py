@@ -1,39 +1,48 @@
-"""Real data sets, each checked against its hash: embedded in scikit-learn, or in the local mirror $COLLAPSE_DATA."""
+"""Real data sets, each checked against its hash: embedded in scikit-learn, or official files (see mirror)."""
 
 import functools
 import gzip
 import hashlib
-import os
 import pickle
-from pathlib import Path
 
 import numpy as np
+
+from collapse_utils import mirror
 
 SHA256 = {  # of the float64 features followed by the float64 targets, little endian, row by row
     "breast_cancer": "cdd5f37c36cbdfc2e5ee074cec7540fac54340874afb25917a673e446270d0d0",
     "diabetes": "84ec38030d0ff6dfdc32f475c5633e39e7ada9dbc328d3deb29bb757eec6a331",
     "digits": "f19a7d92591ca0a1ffc65ec172e8149afdff995e0d2c4cb0afd151f38471ff90",
 }
-MNIST_MD5 = {  # the official sums of the training set
-    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MNIST_MD5 = {  # the official sums, by part
+    "train": {
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    },
+    "test": {
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
 }
+CIFAR10 = {"train": "data_batch_1", "test": "test_batch"}
 
 
-def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+def load(name: str, part: str = "train") -> tuple[np.ndarray, np.ndarray]:
     """Return features (N, k) and targets (N,) of a data set, as float64, read-only.
 
     name: breast_cancer (569 × 30), diabetes (442 × 10) or digits (1797 × 64), which scikit-learn carries; mnist
-    (60000 × 784) or the first training batch of cifar10 (at most 10000 × 3072), read from $COLLAPSE_DATA.
-    Raises ValueError for another name, OSError for a missing or damaged file.
+    (60000 × 784) or the first training batch of cifar10 (at most 10000 × 3072), by way of `mirror.fetch`.
+    part: train, or test for the official test rows of mnist and cifar10 (10000 at most).
+    Raises ValueError for another name or part, OSError for a missing or damaged file.
     """
-    x, y, _ = _read(name)
+    x, y, _ = _read(name, part)
     return x, y
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(name: str, part: str = "train") -> str:
     """Return the SHA-256 of a data set's features and targets, for the run card. Raises as load does."""
-    return _read(name)[2]
+    return _read(name, part)[2]
 
 
 def components(x: np.ndarray, k: int) -> np.ndarray:
@@ -53,12 +62,14 @@ def components(x: np.ndarray, k: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=2)
-def _read(name):
+def _read(name, part):
+    if part not in (parts := ("train", "test") if name in ("mnist", "cifar10") else ("train",)):
+        raise ValueError(f"corpora: part must be {' or '.join(parts)} for {name}; got {part!r}.")
     if name == "mnist":
-        x, y = (_idx(file) for file in MNIST_MD5)
+        x, y = (_idx(*item) for item in MNIST_MD5[part].items())
         x = x.reshape(len(x), -1)
     elif name == "cifar10":
-        x, y = _cifar10()
+        x, y = _cifar10(CIFAR10[part])
     elif name in SHA256:
         x, y = _embedded(name)
     else:
@@ -81,25 +92,9 @@ def _embedded(name):
         raise OSError(f"corpora: {name} must be readable in scikit-learn; got {reason!r}; reinstall scikit-learn.") from error
 
 
-def _mirror(name, *path):
-    """The path of a data set's file below $COLLAPSE_DATA; OSError where it is not there."""
-    root = os.environ.get("COLLAPSE_DATA")
-    if not root:
-        folder = "/".join(path[:-1])
-        raise OSError(f"corpora: {name} must be read from a local mirror; set COLLAPSE_DATA to the folder with {folder}.")
-    if not (file := Path(root, *path)).is_file():
-        raise OSError(f"corpora: {name} must have {file}; no such file; put the official file there.")
-    return file
-
-
-def _idx(file):
+def _idx(file, md5):
     """One gzipped idx file (LeCun's MNIST format) as an array of uint8."""
-    path = _mirror("mnist", "mnist", "MNIST", "raw", file)
-    packed = path.read_bytes()
-    digest = hashlib.md5(packed, usedforsecurity=False).hexdigest()
-    if digest != MNIST_MD5[file]:
-        raise OSError(f"corpora: {path} must have the official MD5 {MNIST_MD5[file]}; got {digest}; replace the file.")
-    raw = gzip.decompress(packed)
+    raw = gzip.decompress(mirror.fetch("mnist", f"mnist/MNIST/raw/{file}", f"md5:{md5}", MNIST_URL + file).read_bytes())
     shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
 
@@ -114,9 +109,9 @@ class _Arrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants to import {module}.{name}")
 
 
-def _cifar10():
-    """Krizhevsky's first training batch: rows of 3 × 32 × 32 bytes, channel by channel, and labels below 10."""
-    path = _mirror("cifar10", "cifar10", "cifar-10-batches-py", "data_batch_1")
+def _cifar10(file):
+    """One of Krizhevsky's batches: rows of 3 × 32 × 32 bytes, channel by channel, and labels below 10."""
+    path = mirror.fetch("cifar10", f"cifar10/cifar-10-batches-py/{file}")
     try:
         with path.open("rb") as stream:
             batch = _Arrays(stream, encoding="bytes").load()

@@ -1,10 +1,9 @@
-"""Text corpora through one loader: embedded in CPython, in the mirror $COLLAPSE_DATA, or any UTF-8 file or folder.
+"""Text corpora through one loader: embedded in CPython, official files (see mirror), or any UTF-8 file or folder.
 
 Documents, not positions, are split into train, validation and test; documents that share a passage stay together.
 """
 
 import hashlib
-import io
 import os
 import re
 import zipfile
@@ -14,16 +13,28 @@ from pathlib import Path
 
 import numpy as np
 
+from collapse_utils import mirror
 from collapse_utils.tokens import END, cut
 
 MARK = "<|endoftext|>"
 PASSAGE = 24  # words in a row that make two documents share a passage
-MIRRORED = {  # name → file in the mirror, its SHA-256
+STORIES = "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/f54c09fd23315a6f9c86f9dc80f725de7d8f9c64/"
+OFFICIAL = {  # name → file in the mirror, its digest, and where it is published
     "tinystories": (
         "tinystories/TinyStories-train-first2316.txt",
-        "ba02237f5747a07d420cb7329f721fdc51b6f5c35a81788b9c4bb871e15ff30a",
+        "sha256:ba02237f5747a07d420cb7329f721fdc51b6f5c35a81788b9c4bb871e15ff30a",
+        None,
     ),
-    "novels": ("novels/100_english_novels.zip", "95ff2eb0c9d4c6839e8d58a493a45aeb9578d03b94a5906d582ab75af3507b0f"),
+    "tinystories-full": (
+        "tinystories/TinyStories-train.txt",
+        "sha256:c5cf5e22ff13614e830afbe61a99fbcbe8bcb7dd72252b989fa1117a368d401f",
+        STORIES + "TinyStories-train.txt",
+    ),
+    "novels": (
+        "novels/100_english_novels.zip",
+        "sha256:95ff2eb0c9d4c6839e8d58a493a45aeb9578d03b94a5906d582ab75af3507b0f",
+        None,
+    ),
 }
 
 
@@ -41,8 +52,8 @@ class Corpus:
 def load(source: str) -> Corpus:
     """Return a corpus split by document: about 80 % train, 10 % validation, 10 % test of the characters.
 
-    source: python-docs (the topics of the running CPython's `pydoc_data`), tinystories or novels (in $COLLAPSE_DATA), or
-    the path of a UTF-8 file (documents separated by <|endoftext|>, else by blank lines) or of a folder of *.txt files,
+    source: python-docs (the topics of the running CPython's `pydoc_data`); tinystories (its first 2,316 stories),
+    tinystories-full or novels, by way of `mirror.fetch`; or the path of a UTF-8 file (documents separated by <|endoftext|>, else by blank lines) or of a folder of *.txt files,
     a document each; $NAMES and ~ in a path are filled in. The split follows from the texts alone. Raises ValueError for
     text that cannot be used, OSError for files that are missing or damaged.
     """
@@ -104,31 +115,23 @@ def _documents(source: str) -> list[str]:
         from pydoc_data.topics import topics
 
         return list(topics.values())
-    if source in MIRRORED:
-        return _mirrored(source)
+    if source in OFFICIAL:
+        return _official(source)
     path = Path(os.path.expandvars(source)).expanduser()
     if path.is_dir():
         return [_decode(file.read_bytes(), file) for file in sorted(path.rglob("*.txt"))]
     if path.is_file():
         return _separate(_decode(path.read_bytes(), path))
     raise OSError(
-        f"texts: the corpus must be python-docs, {', '.join(MIRRORED)}, or the path of a file or folder; got {source!r}."
+        f"texts: the corpus must be python-docs, {', '.join(OFFICIAL)}, or the path of a file or folder; got {source!r}."
     )
 
 
-def _mirrored(source: str) -> list[str]:
-    root, (name, sha256) = os.environ.get("COLLAPSE_DATA"), MIRRORED[source]
-    if not root:
-        raise OSError(f"texts: {source} must be read from a local mirror; set COLLAPSE_DATA to the folder with {name}.")
-    path = Path(root) / name
-    if not path.is_file():
-        raise OSError(f"texts: {source} must have {path}; no such file; put the official file there.")
-    content = path.read_bytes()
-    if (digest := hashlib.sha256(content).hexdigest()) != sha256:
-        raise OSError(f"texts: {path} must have SHA-256 {sha256}; got {digest}; replace the file.")
+def _official(source: str) -> list[str]:
+    path = mirror.fetch(source, *OFFICIAL[source])
     if path.suffix != ".zip":
-        return _separate(_decode(content, path))
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return _separate(_decode(path.read_bytes(), path))
+    with zipfile.ZipFile(path) as archive:
         return [_decode(archive.read(name), name) for name in sorted(archive.namelist()) if name.endswith(".txt")]
 
 

@@ -1,9 +1,7 @@
 """Real data: shapes and hashes, one clear sentence for each kind of damage, the official MNIST where it is at hand."""
 
-import gzip
 import os
 import pickle
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +35,8 @@ def test_embedded_sets_are_the_known_ones(name, shape):
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="must be one of breast_cancer, diabetes, digits, mnist, cifar10; got 'iris'"):
         corpora.load("iris")
+    with pytest.raises(ValueError, match="part must be train for digits; got 'test'"):
+        corpora.load("digits", "test")
 
 
 def test_changed_and_missing_embedded_data_are_named(monkeypatch):
@@ -56,21 +56,6 @@ def test_changed_and_missing_embedded_data_are_named(monkeypatch):
         corpora.load("diabetes")
 
 
-def test_mnist_without_a_mirror_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.delenv("COLLAPSE_DATA", raising=False)
-    with pytest.raises(OSError, match="set COLLAPSE_DATA to the folder"):
-        corpora.load("mnist")
-    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
-    with pytest.raises(OSError, match="no such file; put the official file there"):
-        corpora.load("mnist")
-    raw = tmp_path / "mnist" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in corpora.MNIST_MD5:
-        (raw / file).write_bytes(gzip.compress(b"not MNIST"))
-    with pytest.raises(OSError, match=r"must have the official MD5 f68b.*; got .*; replace the file"):
-        corpora.load("mnist")
-
-
 @needs_mnist
 def test_mnist_is_the_official_training_set():
     x, y = corpora.load("mnist")
@@ -78,18 +63,9 @@ def test_mnist_is_the_official_training_set():
     assert x.min() == 0
     assert x.max() == 255
     np.testing.assert_array_equal(np.bincount(y.astype(int))[:3], [5923, 6742, 5958])
-
-
-@needs_mnist
-def test_a_damaged_mnist_is_refused(monkeypatch, tmp_path):
-    raw = tmp_path / "mnist" / "MNIST" / "raw"
-    shutil.copytree(MIRROR, raw)
-    labels = raw / "train-labels-idx1-ubyte.gz"
-    labels.chmod(0o644)
-    labels.write_bytes(labels.read_bytes()[:-1])
-    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
-    with pytest.raises(OSError, match=r"train-labels-idx1-ubyte\.gz must have the official MD5"):
-        corpora.load("mnist")
+    x, y = corpora.load("mnist", "test")
+    assert x.shape == (10000, 784)
+    np.testing.assert_array_equal(np.bincount(y.astype(int))[:3], [980, 1135, 1032])
 
 
 def batch(folder, content):
@@ -108,15 +84,8 @@ def test_cifar10_is_read_from_its_official_layout(monkeypatch, tmp_path):
     np.testing.assert_array_equal(y, [6, 9, 1])
 
 
-def test_a_missing_or_damaged_cifar10_is_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.delenv("COLLAPSE_DATA", raising=False)
-    with pytest.raises(
-        OSError, match="cifar10 must be read from a local mirror; set COLLAPSE_DATA to the folder with cifar10/cifar-10"
-    ):
-        corpora.load("cifar10")
+def test_a_damaged_cifar10_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
-    with pytest.raises(OSError, match="data_batch_1; no such file; put the official file there"):
-        corpora.load("cifar10")
     pixels = np.zeros((2, 3072), np.uint8)
     damaged = [b"x", pickle.dumps({b"data": pixels, b"labels": [0, 1]})[:-40], {b"data": pixels[:, 1:], b"labels": [0, 1]}]
     for content in [*damaged, {b"data": pixels, b"labels": [0, 10]}, {b"data": pixels}, {b"labels": os.system}]:

@@ -13,7 +13,7 @@ from collapse_utils.tokens import END, Rows, counted, cut, lengths
 
 MIRROR = os.environ.get("COLLAPSE_DATA", "")
 needs_mirror = pytest.mark.skipif(
-    not (MIRROR and (Path(MIRROR) / texts.MIRRORED["tinystories"][0]).is_file()), reason="COLLAPSE_DATA holds no tinystories"
+    not (MIRROR and (Path(MIRROR) / texts.OFFICIAL["tinystories"][0]).is_file()), reason="COLLAPSE_DATA holds no tinystories"
 )
 
 
@@ -108,7 +108,7 @@ def test_the_tokenizer_sees_the_training_documents_only(folder):
     assert texts.tokenizer([*corpus.train, "zzzz zzzz zzzz " * 100], 290).to_str() != a
 
 
-def test_unusable_text_is_refused_in_one_sentence(tmp_path, monkeypatch):
+def test_unusable_text_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "latin").write_bytes("déjà vu\n\n".encode("latin-1") * 20)
     (tmp_path / "empty").write_text("")
     (tmp_path / "one").write_text("a single paragraph")
@@ -117,22 +117,12 @@ def test_unusable_text_is_refused_in_one_sentence(tmp_path, monkeypatch):
     for name, n in (("empty", 0), ("one", 1)):
         with pytest.raises(ValueError, match=rf"{name} must hold at least 10 different documents.*got {n};"):
             texts.load(str(tmp_path / name))
-    with pytest.raises(OSError, match="must be python-docs, tinystories, novels, or the path"):
+    with pytest.raises(OSError, match="must be python-docs, tinystories, tinystories-full, novels, or the path"):
         texts.load("no-such-corpus")
     with pytest.raises(ValueError, match="257 to 65,536 tokens.*got 100"):
         texts.tokenizer(["abc"], 100)
     with pytest.raises(ValueError, match=r"support 2\d\d tokens at most; got 5000"):
         texts.tokenizer(["ab ab ab ab"], 5000)
-    monkeypatch.delenv("COLLAPSE_DATA", raising=False)
-    with pytest.raises(OSError, match="set COLLAPSE_DATA"):
-        texts.load("novels")
-    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
-    with pytest.raises(OSError, match="no such file"):
-        texts.load("tinystories")
-    (tmp_path / "tinystories").mkdir()
-    (tmp_path / texts.MIRRORED["tinystories"][0]).write_text("other")
-    with pytest.raises(OSError, match="must have SHA-256 ba02.*; got .*; replace the file"):
-        texts.load("tinystories")
 
 
 def test_a_document_longer_than_the_context_is_cut_into_pieces():
