@@ -294,3 +294,26 @@ def test_two_processes_train_like_one_within_float_error():
     assert 1 in map(len, order(lengths(rows), RECIPE, rng))  # a batch that leaves one process without a row
     assert np.allclose(np.array(found, float), alone, rtol=2e-4, atol=1e-5)
     assert not np.allclose(alone[:-1], alone[1:], rtol=2e-4)
+
+
+def test_the_chapter_runs_on_a_text_of_the_reader_by_path(tmp_path):
+    """The same notebook by papermill on a file used nowhere else: docstrings of the standard library."""
+    import argparse
+    import inspect
+    import statistics
+
+    import papermill
+
+    members = [member for module in (argparse, statistics, subprocess, socket) for _, member in inspect.getmembers(module)]
+    found = {inspect.getdoc(m) for m in members if inspect.isfunction(m) or inspect.isclass(m)} - {None}
+    (tmp_path / "text").write_text("<|endoftext|>".join(sorted(found)), encoding="utf-8")
+    tiny = {"n_tokens": 6000, "vocabulary": 300, "context": 16, "epochs": 0.5, "first_epochs": 1.0, "n_fits": 2, "n_seeds": 2}
+    chapter = Path(__file__).parents[1] / "notebooks" / "04_language_models.ipynb"
+    outputs = papermill.execute_notebook(
+        str(chapter), None, parameters={"corpus": str(tmp_path / "text"), "third": "mixture", **tiny}, progress_bar=False
+    )
+    data = [output.get("data", {}) for cell in outputs.cells if cell.cell_type == "code" for output in cell.outputs]
+    verdicts = next(d["application/vnd.collapse.verdicts+json"] for d in data if "application/vnd.collapse.verdicts+json" in d)
+    assert [v["id"] for v in verdicts] == ["GER-14a", "GER-14b", "GER-14c", "GER-14d", "GER-14e"]
+    assert any("text by path" in str(d) for d in data)
+    assert str(tmp_path) not in str(data)
