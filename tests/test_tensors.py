@@ -56,7 +56,7 @@ def test_recursions_are_the_derivatives_of_automatic_differentiation(name, ensem
     assert z.shape == (2, n)
     for i in range(2):
         expected = differentiated(name, x, [w[i] for w in weights], rates_b, rate_w)
-        found = (H[i], dH[i], np.moveaxis(ddI[i], -1, 0), ddII[i].swapaxes(1, 2))
+        found = (H[i], dH[i], ddI[i], ddII[i].swapaxes(1, 2))
         for own, other in zip(found, expected, strict=True):
             assert np.abs(own - other).max() < 1e-11 * max(1.0, np.abs(other).max())
             assert np.abs(other).max() > 1e-3
@@ -101,7 +101,7 @@ def test_statistics_are_means_over_pairs():
     rng = np.random.default_rng(3)
     z, H, dH = (rng.standard_normal((2, *[4] * k)) for k in (1, 2, 3))
     ddI, ddII = (rng.standard_normal((2, 4, 4, 4, 4)) for _ in range(2))
-    found = tensors._statistics(z, H, dH, np.moveaxis(ddI, 1, -1), ddII.swapaxes(2, 3))
+    found = tensors._statistics(z, H, dH, ddI, ddII.swapaxes(2, 3))
     pair = [(i, j) for i in range(4) for j in range(4) if i != j]
     plain = {
         "A": lambda i, j: H[:, i, i] * H[:, j, j],
