@@ -18,18 +18,20 @@ WORDS = ("holds", "fails", "inconclusive")
 
 
 def gather(sweep: Sweep, runs: list[chapters.Run]) -> pd.DataFrame:
-    """Write points.parquet (parameters, numbers, verdicts), costs.parquet and a folder with each point's notebook; return the points.
+    """Write points.parquet (parameters, numbers, verdicts), costs.parquet, verdicts.json and a folder with each point's notebook; return the points.
 
     A point without a finished run is marked `failed`, its numbers left empty. The first table depends on the runs
     alone, byte by byte; times, memory and versions are in the second.
     """
-    rows, costs = [], []
+    rows, costs, said_of = [], [], []
     for point, run in zip(sweep.points, runs, strict=True):
         card = run.folder / "card.json"
         done = card.exists()
         rows.append(point | {"key": run.key, "state": "done" if done else "failed"} | (_measured(run) if done else {}))
         if done:
             said = json.loads(card.read_text(encoding="utf-8"))
+            found = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
+            said_of += [{**verdict, "point": point, "chapter": run.chapter} for verdict in found]
             costs.append(
                 point
                 | {
@@ -44,6 +46,7 @@ def gather(sweep: Sweep, runs: list[chapters.Run]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table.to_parquet(scratch / "points.parquet", index=False)
     pd.DataFrame(costs).to_parquet(scratch / "costs.parquet", index=False)
+    (scratch / "verdicts.json").write_text(json.dumps(said_of) + "\n", encoding="utf-8")
     for instance, run in zip(sweep.instances, runs, strict=True):
         if (run.folder / "executed.ipynb").exists():
             (scratch / instance).mkdir(parents=True)
@@ -112,7 +115,7 @@ def publish(sweep: Sweep, table: pd.DataFrame) -> None:
     target = SWEEPS / sweep.name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in ("points.parquet", "costs.parquet", "card.json"):
+    for name in ("points.parquet", "costs.parquet", "verdicts.json", "card.json"):
         shutil.copy(sweep.folder / name, target / name)
     draw(sweep, table, target / "figure.png")
 
