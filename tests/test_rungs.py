@@ -10,8 +10,8 @@ import pytest
 from workflow import chapters
 
 TINY = {
-    "11_orthogonal_init": {"n_networks": 1000, "n_wide": 50, "grid": 20},
-    "11b_ntk_tensors": {"n_deep": 10, "n_slip": 5, "n_gaussian": 1000, "n_haar": 200, "n_wide": 100},
+    "11_orthogonal_init": {"width": 20, "narrow": 10, "n_networks": 1000, "n_wide": 50, "grid": 20},
+    "11b_ntk_tensors": {"n_deep": 10, "n_slip": 5, "n_gaussian": 1000, "n_haar": 200, "wide": 30, "n_wide": 100},
     "11c_depth": {"n_linear": 10_000, "n_skips": 1000},
     "12_ntk_training": {
         "n_train": 60, "n_test": 40, "width": 6, "shallow": 2, "deep": 3, "n_seeds": 10, "n_epochs": 50, "widest": 64, "n_wide": 4,

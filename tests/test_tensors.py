@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims, tensors
-from collapse_utils.orthogonal import activation, networks, normalised
+from collapse_utils.orthogonal import Activation, activation, networks, normalised
 from collapse_utils.theory import signal as theory
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
@@ -176,6 +176,52 @@ def test_tensors_follow_the_recursions_at_a_width_and_depth_of_their_own(seed, n
         assert abs(samples.mean() - law[key][-1]) < slack, key
         told_apart += abs(samples.mean() - rival[key][-1]) > slack
     assert told_apart >= 2
+
+
+@pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
+def test_an_activation_width_and_depth_used_nowhere_follow_the_recursions(seed, ensemble):
+    """σ = a·arctan(bz) + c·z/√(1 + z²) + d·log cosh z with random a … d, random width, depth, rates and weight variance."""
+    rng = np.random.default_rng([seed, 7])
+    a, b, c, d = rng.uniform([0.3, 0.5, 0.2, -0.2], [0.8, 1.5, 0.7, 0.2])
+    f = lambda z: a * np.arctan(b * z) + c * z / np.sqrt(1 + z**2) + d * np.log(np.cosh(z))  # noqa: E731
+    slope = lambda z: a * b / (1 + (b * z) ** 2) + c * (1 + z**2) ** -1.5 + d * np.tanh(z)  # noqa: E731
+    n, depth, count = int(rng.integers(41, 60)), int(rng.integers(3, 7)), 1500
+    k1, rates_b, rate_w, c_w = rng.uniform(0.5, 1.5), rng.uniform(0.3, 1, depth), rng.uniform(0.6, 1.2), rng.uniform(0.9, 1.3)
+    x = rng.standard_normal(n)
+    x *= np.sqrt(k1 / c_w * n / (x @ x))
+    own, act = Activation(f, slope, np.zeros_like, np.zeros_like), theory.Activation("drawn", f, slope)
+    found = tensors.tensors(own, drawn(ensemble, n, depth, rng, c_w), x, count, rates_b, rate_w, order=1)
+    other = {"gaussian": "haar", "haar": "gaussian"}[ensemble]
+    law, rival = (theory.tangent(act, k1, rates_b, rate_w, e, c_w=c_w) for e in (ensemble, other))
+    assert found["K"].mean(0) == pytest.approx(law["K"], rel=0.08)
+    assert found["H"].mean(0) == pytest.approx(law["H"], rel=0.08)
+    told_apart = 0
+    for key in "VABDF":
+        samples = normalised(key, found, n)[:, -1]
+        slack = ALARM * samples.std(ddof=1) / np.sqrt(count) + (4 + 8 * abs(law[key][-1])) / n  # the next order
+        assert abs(samples.mean() - law[key][-1]) < slack, key
+        told_apart += abs(samples.mean() - rival[key][-1]) > slack
+    assert told_apart >= 1
+
+
+def test_the_mean_kernel_is_shifted_as_the_recursion_says_and_relu_s_is_not(seed):
+    """GELU with biases at widths 15 and 30, extrapolated to infinite width: n(E H/Θ − 1) → κ_H; zero, ReLU's value, is rejected."""
+    rng, depth, count, k1, c_w, c_b = np.random.default_rng([seed, 3]), 5, 40_000, 1.0, 1.5, 0.1
+    setting = theory.ACTIVATIONS["gelu"], k1, np.ones(depth), 0.8
+    law = theory.tangent(*setting, "gaussian", c_w=c_w, c_b=c_b)["H"][-1]
+    shift = theory.tangent_shift(*setting, c_w, c_b)[-1]
+    scaled, errors = [], []
+    for n in (15, 30):
+        biases = lambda r, n=n: np.sqrt(c_b) * rng.standard_normal((r, depth, n))  # noqa: E731
+        x = np.full(n, np.sqrt(k1 / c_w))
+        draw = drawn("gaussian", n, depth, rng, c_w)
+        h = tensors.tensors(activation("gelu"), draw, x, count, np.ones(depth), 0.8, order=1, biases=biases)["H"][:, -1] / law
+        scaled.append(n * (h.mean() - 1))
+        errors.append(n * h.std() / np.sqrt(count))
+    found, error = 2 * scaled[1] - scaled[0], np.hypot(2 * errors[1], errors[0])
+    assert abs(found - shift) < ALARM * error + 0.2 * abs(shift)  # the order after the next
+    assert abs(found) > ALARM * error
+    assert np.abs(theory.tangent_shift(theory.ACTIVATIONS["relu"], 2.0, np.ones(depth), 0.8, 2.0)).max() < 1e-12
 
 
 @pytest.mark.parametrize(
