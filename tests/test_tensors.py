@@ -79,6 +79,19 @@ def test_the_released_slip_is_not_a_derivative_and_moves_t():
         assert np.allclose(gap, printed - meant, atol=1e-15)
 
 
+def test_under_haar_weights_the_slip_moves_t_and_hardly_anything_else(seed):
+    depth, x = 9, np.random.default_rng([seed, 1]).uniform(size=6)
+    right, slip = (
+        tensors.tensors(
+            activation("tanh"), drawn("haar", 6, depth, np.random.default_rng(seed)), x, 60, 1 / np.arange(1, 10), slip=s
+        )
+        for s in (False, True)
+    )
+    ratio = {q: slip[q].mean(0)[-1] / right[q].mean(0)[-1] for q in "RSTU"}
+    assert all(abs(ratio[q] - 1) < 0.01 for q in "SU")
+    assert ratio["T"] < 0.9
+
+
 def drawn(ensemble, n, depth, rng, c_w=1.0, first=None):
     return lambda count: networks(ensemble, n, n, depth, count, rng, c_w, first)
 

@@ -82,10 +82,11 @@ def draw(sweep: Sweep, table: pd.DataFrame, path: Path) -> None:
     done = table[table["state"] == "done"]
     keep = [name for name in dict.fromkeys((show["x"], panels, lines)) if name]
     long = done.rename(columns=names).melt(keep, list(names.values()), "number", show.get("label", "value"))
+    points_only = {} if pd.api.types.is_numeric_dtype(long[show["x"]]) else {"linewidth": 0}  # names have no order to join
     grid = seaborn.relplot(
         long, x=show["x"], y=show.get("label", "value"), hue=lines or "number", style="number" if len(names) > 1 else None, markers=["o", "s", "D", "^"][: len(names)] if len(names) > 1 else None,
         col=panels, col_wrap=min(3, long[panels].nunique()) if panels else None, kind="line", dashes=False, palette="colorblind", height=3, aspect=1.2,
-        marker=None if len(names) > 1 else "o", facet_kws={"despine": True},
+        marker=None if len(names) > 1 else "o", facet_kws={"despine": True}, **points_only,
     )  # fmt: skip
     theory = show.get("theory", [])
     for at, ax in grid.axes_dict.items() if panels else [(None, grid.ax)]:
@@ -132,7 +133,8 @@ def markdown(sweep: Sweep) -> str:
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
     image = base64.b64encode((folder / "figure.png").read_bytes()).decode()
-    alt = f"{', '.join(shown(sweep).values())} against {sweep.show['x']} at the {len(table)} points of the sweep, in small multiples; theory dashed."
+    alt = f"{', '.join(shown(sweep).values())} against {sweep.show['x']} at the {len(table)} points of the sweep"
+    alt += ", in small multiples" * ("panels" in sweep.show) + ("; theory dashed." if "theory" in sweep.show else ".")
     rows = "".join(
         f"<tr><td>{row['claim']}</td>" + "".join(f'<td class="verdict {word if row[word] else "not-run"}">{row[word]}</td>' for word in WORDS)
         + f"<td>{html.escape(row['first failure'])}</td></tr>" for row in verdicts(table).to_dict("records")
