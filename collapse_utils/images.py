@@ -4,13 +4,21 @@ import gzip
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from collapse_utils import corpora
+from collapse_utils import corpora, mirror
 
 NAMED = {"digits": (1, 8, 8, 16.0), "mnist": (1, 28, 28, 255.0), "cifar10": (3, 32, 32, 255.0)}  # shape, brightest pixel
+FACES = {  # the aligned pictures of Liu 2015, 1411.7766, in Parquet files, at a fixed revision
+    "repository": "flwrlabs/celeba",
+    "revision": "2d738f56e0e7f925ea36ae7c808ea925264aacec",
+    "folder": "img_align+identity+attr",
+    "side": 64,
+    "class": "Smiling",
+}
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
@@ -26,28 +34,34 @@ class Images:
 
 
 def load(name: str, n: int) -> Images:
-    """Return at most n training images of a data set, and a quarter as many held out (every fifth of the data set).
+    """Return at most n training images of a data set, and a quarter as many held out: its test part, or else every fifth.
 
-    name: digits, which scikit-learn carries; mnist or cifar10, read from $COLLAPSE_DATA; or the path of an .npz file with
-    `images` and `labels`, of a folder with idx files, or of a folder with one folder of pictures for each class.
-    Raises ValueError or OSError, with the file's name, for what cannot be read.
+    name: digits, which scikit-learn carries; mnist, cifar10 or celeba, official files (see mirror); or the path of an .npz
+    file with `images` and `labels`, of a folder with idx files (those named t10k or test are the test part), or of a folder
+    with one folder of pictures for each class. Raises ValueError or OSError, with the file's name, for what cannot be read.
     """
     if name in NAMED:
         *shape, brightest = NAMED[name]
-        x, y = corpora.load(name)
-        x = (x.reshape(-1, *shape) / brightest).astype(np.float32)  # (N, C, H, W)
+        parts = [corpora.load(name, part) for part in (("train",) if name == "digits" else ("train", "test"))]
+        parts = [((x.reshape(-1, *shape) / brightest).astype(np.float32), y) for x, y in parts]  # (N, C, H, W)
+    elif name == "celeba":
+        parts = [_faces("train", n), _faces("test", max(1, n // 4))]
     else:
-        x, y = _read(Path(os.path.expandvars(name)))
-    if x.ndim != 4 or x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3] or x.shape[2] < 8:
-        raise ValueError(f"images: must be square, of 8 pixels or more, with 1 or 3 channels; got {x.shape[1:]} in {name}.")
-    if len(x) != len(y) or len(np.unique(y)) < 2:
-        found = f"{len(x)} images and {len(y)} labels of {len(np.unique(y))} classes"
-        raise ValueError(f"images: must have a label each, of two classes or more; got {found} in {name}.")
-    held = np.arange(len(x)) % 5 == 4
-    train, test = np.flatnonzero(~held)[:n], np.flatnonzero(held)[: max(1, n // 4)]
-    y = np.unique(y, return_inverse=True)[1]  # classes 0, 1, …
-    digest = hashlib.sha256(np.ascontiguousarray(x).tobytes() + np.asarray(y, "<i8").tobytes()).hexdigest()
-    return Images(x[train], y[train], x[test], y[test], digest)
+        parts = _read(Path(os.path.expandvars(name)))
+    for x, y in parts:
+        if x.ndim != 4 or x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3] or x.shape[2] < 8:
+            raise ValueError(f"images: must be square, of 8 pixels or more, with 1 or 3 channels; got {x.shape[1:]} in {name}.")
+        if len(x) != len(y) or len(np.unique(y)) < 2:
+            found = f"{len(x)} images and {len(y)} labels of {len(np.unique(y))} classes"
+            raise ValueError(f"images: must have a label each, of two classes or more; got {found} in {name}.")
+    names = np.unique(np.concatenate([y for _, y in parts]))
+    parts = [(x, np.searchsorted(names, y)) for x, y in parts]  # classes 0, 1, …
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() + y.astype("<i8").tobytes() for x, y in parts)).hexdigest()
+    if len(parts) == 1:
+        (x, y), held = parts[0], np.arange(len(parts[0][0])) % 5 == 4
+        parts = [(x[~held], y[~held]), (x[held], y[held])]
+    (x, y), (test, test_y) = parts
+    return Images(x[:n], y[:n], test[: max(1, n // 4)], test_y[: max(1, n // 4)], digest)
 
 
 def thin(x: np.ndarray, y: np.ndarray, rare: int, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -60,17 +74,54 @@ def thin(x: np.ndarray, y: np.ndarray, rare: int, share: float, rng: np.random.G
     return np.delete(x, dropped, axis=0)
 
 
-def _read(path: Path):
+def _read(path: Path) -> list:
+    """Images and labels of a path: all, or training and test part."""
     if path.is_file() and path.suffix == ".npz":
-        return _archive(path)
+        return [_archive(path)]
     if not path.is_dir():
-        raise OSError(f"images: must be {', '.join(NAMED)}, an .npz file or a folder; got {str(path)!r}, which is neither.")
+        known = ", ".join([*NAMED, "celeba"])
+        raise OSError(f"images: must be {known}, an .npz file or a folder; got {str(path)!r}, which is neither.")
     pairs = sorted(file for file in path.iterdir() if "images-idx3-ubyte" in file.name)
-    if pairs:
-        labels = [file.with_name(file.name.replace("images-idx3", "labels-idx1")) for file in pairs]
-        x = np.concatenate([idx(file, 3) for file in pairs])
-        return (x[:, None] / 255).astype(np.float32), np.concatenate([idx(file, 1) for file in labels])
-    return _pictures(path)
+    if not pairs:
+        return [_pictures(path)]
+    held = [file for file in pairs if "t10k" in file.name or "test" in file.name]
+    groups = [[file for file in pairs if file not in held], held] if 0 < len(held) < len(pairs) else [pairs]
+    return [(np.concatenate([idx(file, 3)[:, None] / np.float32(255) for file in group]), _labels(group)) for group in groups]
+
+
+def _labels(group: list[Path]) -> np.ndarray:
+    return np.concatenate([idx(file.with_name(file.name.replace("images-idx3", "labels-idx1")), 1) for file in group])
+
+
+def _faces(part: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first n faces of a part, the middle square at 64 × 64, and whether they smile, through Hugging Face datasets."""
+    import datasets
+    from PIL import Image
+
+    datasets.disable_progress_bars()
+    rows, source = f"{part}[:{n}]", FACES["repository"]
+    try:
+        first = mirror.fetch("celeba", f"celeba/{FACES['folder']}/{part}-00000-of-{19 if part == 'train' else 3:05d}.parquet")
+        files, source = {part: str(first.parent / f"{part}-*.parquet")}, first.parent
+        found = partial(datasets.load_dataset, "parquet", data_files=files)
+    except OSError:
+        if os.environ.get("COLLAPSE_DOWNLOAD") != "1":
+            raise
+        found = partial(datasets.load_dataset, FACES["repository"], FACES["folder"], revision=FACES["revision"])
+    x, y, side = [], [], FACES["side"]
+    try:
+        for row in found(split=rows):
+            picture = row["image"].convert("RGB")
+            edge, (wide, high) = min(picture.size), picture.size
+            left, top = (wide - edge) // 2, (high - edge) // 2
+            picture = picture.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.BILINEAR)
+            x.append(np.asarray(picture).transpose(2, 0, 1))  # (3, 64, 64)
+            y.append(int(row[FACES["class"]]))
+    except Exception as error:  # a missing column, a damaged picture, no network: each in a class of its own
+        raise OSError(
+            f"images: {source} must hold pictures and `{FACES['class']}`; got {type(error).__name__}: {error}."
+        ) from None
+    return np.stack(x) / np.float32(255), np.array(y)
 
 
 def idx(path: Path, dimensions: int) -> np.ndarray:

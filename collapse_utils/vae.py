@@ -1,6 +1,9 @@
 """Variational autoencoders in the loop: convolutional, of one dial from 8 × 8 to the paper's own size, pretrained from scratch."""
 
+import ctypes
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from collapse_utils.strided import THIN, Down, Up
 from collapse_utils.training import Recipe, order, train
 
 
@@ -38,14 +42,18 @@ class Network(nn.Module):
         self.shape, sides, ladder = shape, [shape.side], [shape.channels, *shape.widths]
         down, up = [], []
         for a, b in pairwise(ladder):
-            down += [nn.Conv2d(a, b, 3, 2, 1), nn.LeakyReLU(0.1)]
+            down += [Down(a, b), nn.LeakyReLU(0.1)]
             sides.append((sides[-1] + 1) // 2)
         for i in range(len(ladder) - 1, 0, -1):
-            extra = sides[i - 1] - (2 * sides[i] - 1)
-            up += [nn.ConvTranspose2d(ladder[i], ladder[i - 1], 3, 2, 1, extra), nn.LeakyReLU(0.1)]
+            up += [Up(ladder[i], ladder[i - 1], sides[i - 1]), nn.LeakyReLU(0.1)]
         inner = (ladder[-1], sides[-1], sides[-1])
         self.down = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), 2 * shape.latent))
         self.up = nn.Sequential(nn.Linear(shape.latent, math.prod(inner)), nn.LeakyReLU(0.1), nn.Unflatten(1, inner), *up[:-1])
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return mean and log variance of the code, (b, latent) each, and the logits of a draw of it, (b, C, H, W)."""
+        mean, log_variance = self.encode(x)
+        return mean, log_variance, self.decode(mean + torch.exp(log_variance / 2) * noise)
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log variance of q(z|x), each (b, latent)."""
@@ -54,6 +62,28 @@ class Network(nn.Module):
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Return the logits of the pixels' means, (b, C, H, W)."""
         return self.up(z).float()
+
+
+class Together(nn.Module):
+    """Networks of one shape side by side, each with its own weights: their products of matrices become one batched product."""
+
+    def __init__(self, networks: list[Network]):
+        super().__init__()
+        stacked, _ = torch.func.stack_module_state(networks)
+        self.names, self.first = list(stacked), [networks[0]]  # in a list: not a submodule
+        self.weights = nn.ParameterList([stacked[name].detach() for name in self.names])  # (R, …) each
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As Network, for each network its own images (R, b, C, H, W) and noise (R, b, latent)."""
+
+        def one(weights, x, noise):
+            return torch.func.functional_call(self.first[0], dict(zip(self.names, weights, strict=True)), (x, noise))
+
+        return torch.vmap(one)(tuple(self.weights), x, noise)
+
+    def part(self, index: int) -> dict[str, torch.Tensor]:
+        """Return the weights of one network."""
+        return {name: weight.detach()[index].clone() for name, weight in zip(self.names, self.weights, strict=True)}
 
 
 def n_parameters(shape: Shape) -> int:
@@ -69,20 +99,18 @@ class Likelihood(NamedTuple):
     spread: float = 0.15
     beta: float = 1.0
 
-    def terms(self, network: Network, x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return reconstruction −E_q ln p(x|z), by one draw of z, and KL(q(z|x) ‖ N(0, I)), in nats an image, each (b,).
+    def terms(self, network: nn.Module, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return reconstruction −E_q ln p(x|z), by one draw of z, and KL(q(z|x) ‖ N(0, I)), in nats an image, each (…, b).
 
-        Kingma, Welling 2014, 1312.6114, Eq. 10; ½ Σ (μ² + σ² − 1 − ln σ²).
+        Kingma, Welling 2014, 1312.6114, Eq. 10; ½ Σ (μ² + σ² − 1 − ln σ²). noise: standard normal, (…, b, latent).
         """
-        mean, log_variance = network.encode(x)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        logits = network.decode(mean + torch.exp(log_variance / 2) * noise)
+        mean, log_variance, logits = network(x, noise)
         if self.kind == "bernoulli":
-            missed = F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)  # (b,)
+            missed = F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(-3).sum(-1)  # (…, b)
         else:
-            squares = ((torch.sigmoid(logits) - x) ** 2).flatten(1)  # (b, pixels)
-            missed = squares.sum(1) / (2 * self.spread**2) + squares.shape[1] * math.log(2 * math.pi * self.spread**2) / 2
-        return missed, (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2
+            squares = ((torch.sigmoid(logits) - x) ** 2).flatten(-3)  # (…, b, pixels)
+            missed = squares.sum(-1) / (2 * self.spread**2) + squares.shape[-1] * math.log(2 * math.pi * self.spread**2) / 2
+        return missed, (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1) / 2
 
     def squared(self, reconstruction: float, divergence: float, pixels: int) -> float:
         """Return the loss as mean squared error a pixel plus 2σ²β/pixels times the divergence, the units of Fig. 5 (ours)."""
@@ -128,15 +156,13 @@ class VAE:
         with torch.inference_mode():
             for _ in range(draws):
                 for part in self._batches(x):
-                    total += [float(term.double().sum()) for term in self.likelihood.terms(self.network, part, generator)]
+                    noise = torch.randn((len(part), self.network.shape.latent), generator=generator, device=device)
+                    total += [float(term.double().sum()) for term in self.likelihood.terms(self.network, part, noise)]
         return dict(zip(("reconstruction", "divergence"), (total / len(x) / draws).tolist(), strict=True))
 
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses into a folder (safetensors)."""
-        from safetensors.torch import save_file
-
-        save_file({name: value.contiguous() for name, value in self.network.state_dict().items()}, folder / "weights.safetensors")
-        np.save(folder / "losses.npy", self.losses)
+        _write([self], folder / "one.safetensors")
 
     def _batches(self, rows: np.ndarray):
         device = next(self.network.parameters()).device
@@ -144,11 +170,28 @@ class VAE:
 
 
 @dataclass(frozen=True)
-class Autoencoding:
-    """fit(data, rng) for feedback_loop: a fresh autoencoder trained on images (n, C, H, W); load(folder) reads one back.
+class Seeds:
+    """Models of several seeds in one loop; a data set is then a tuple of data sets, one for each."""
 
-    temperature is that of the model's samples; checkpoint, a file, keeps the state of a fit that may be killed. A fit raises
-    ValueError for images of another size, fewer of them than a batch, or more latent units than pixels.
+    models: tuple[VAE, ...]
+
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Return n images of every model."""
+        return tuple(model.sample(n, rng) for model in self.models)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the training losses of all into a folder (safetensors)."""
+        _write(self.models, folder / "seeds.safetensors")
+
+
+@dataclass(frozen=True)
+class Autoencoding:
+    """fit(data, rng) for feedback_loop: a fresh autoencoder trained on images (n, C, H, W); load(folder) reads it back.
+
+    On a tuple of data sets it trains one autoencoder for each, with seeds of their own, and returns Seeds: on a CPU and with
+    few channels all at once. temperature is that of the samples; checkpoint, a file, keeps the state of a fit that may be
+    killed. A fit raises ValueError for images of another size, fewer of them than a batch, more latent units than pixels, or
+    several seeds with a recipe that would mix them.
     """
 
     shape: Shape
@@ -158,7 +201,24 @@ class Autoencoding:
     device: str = "cpu"
     checkpoint: Path | None = None
 
-    def __call__(self, rows: np.ndarray, rng: np.random.Generator) -> VAE:
+    def __call__(self, data: np.ndarray | tuple[np.ndarray, ...], rng: np.random.Generator) -> VAE | Seeds:
+        sets = data if isinstance(data, tuple) else (data,)
+        for rows in sets:
+            self._check(rows)
+        if len(sets) > 1 and (self.recipe.clip < math.inf or self.recipe.decay):
+            raise ValueError(
+                f"fit: several seeds must have clip = inf and decay = 0; got {self.recipe.clip} and {self.recipe.decay}."
+            )
+        _hold_memory()
+        seeds = [int(rng.integers(2**62)) for _ in sets]
+        steps = order(np.zeros(len(sets[0])), self.recipe, rng)
+        jobs = list(zip(sets, seeds, strict=True))
+        at_once = self.device == "cpu" and max(self.shape.channels, *self.shape.widths[:-1]) < THIN
+        groups = [jobs] if at_once else [[job] for job in jobs]
+        models = [model for group in groups for model in self._train(group, steps)]
+        return Seeds(tuple(models)) if isinstance(data, tuple) else models[0]
+
+    def _check(self, rows: np.ndarray) -> None:
         channels, side, _, latent = self.shape
         if rows.shape[1:] != (channels, side, side):
             raise ValueError(f"fit: images must be {(channels, side, side)}; got {rows.shape[1:]}.")
@@ -166,32 +226,71 @@ class Autoencoding:
             raise ValueError(f"fit: must have at least a batch of {self.recipe.batch} images; got {len(rows)}.")
         if latent > channels * side**2:
             raise ValueError(f"fit: must have at most as many latent units as pixels, {channels * side**2}; got {latent}.")
-        seed = int(rng.integers(2**62))
-        steps, network = order(np.zeros(len(rows)), self.recipe, rng), self._fresh(seed)
-        pixels = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
-        generator = torch.Generator(self.device)
 
-        def batch(step):  # the noise of a step depends on its number alone: a resumed run has it again
-            generator.manual_seed(seed + step)
+    def _train(self, jobs: list, steps: list[np.ndarray]) -> list[VAE]:
+        """Train networks at once, each on its own images (n, C, H, W) and from its own seed: the models."""
+        networks = [self._fresh(seed) for _, seed in jobs]
+        trained = Together(networks) if len(jobs) > 1 else networks[0]
+        pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(rows)) for rows, _ in jobs]).to(
+            self.device
+        )  # (R, n, C, H, W)
+        generator, now = torch.Generator(self.device), [0]
+
+        def batch(step):
+            now[0] = step
             return steps[step]
 
-        def loss(network, index):
-            missed, divergence = self.likelihood.terms(network, pixels[torch.from_numpy(index).to(self.device)], generator)
-            return (missed + self.likelihood.beta * divergence).sum(), len(index)
+        def draw(seed, size):  # the noise of a step depends on its number alone: a resumed run has it again
+            return torch.randn((size, self.shape.latent), generator=generator.manual_seed(seed + now[0]), device=self.device)
 
-        losses = train(network, loss, batch, len(steps), self.recipe, self.checkpoint, key=f"{seed}")
+        def loss(network, index):
+            x, noise = (
+                pixels[:, torch.from_numpy(index).to(self.device)],
+                torch.stack([draw(seed, len(index)) for _, seed in jobs]),
+            )
+            missed, divergence = self.likelihood.terms(network, *((x, noise) if len(jobs) > 1 else (x[0], noise[0])))
+            return (missed + self.likelihood.beta * divergence).sum(), len(index)  # summed over seeds: each has its own gradient
+
+        key = f"{[seed for _, seed in jobs]} {self.recipe} {self.likelihood}"
+        losses = train(trained, loss, batch, len(steps), self.recipe, self.checkpoint, key=key) / len(jobs)
         if self.checkpoint:
             Path(self.checkpoint).unlink(missing_ok=True)
-        return VAE(network.eval(), self.likelihood, self.temperature, losses)
+        if len(jobs) > 1:
+            for i, network in enumerate(networks):
+                network.load_state_dict(trained.part(i))
+        return [VAE(network.eval(), self.likelihood, self.temperature, losses) for network in networks]
 
-    def load(self, folder: Path) -> VAE:
-        """Return the model that VAE.save wrote."""
+    def load(self, folder: Path) -> VAE | Seeds:
+        """Return what save wrote."""
         from safetensors.torch import load_file
 
-        network = self._fresh(0)
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
-        return VAE(network.eval(), self.likelihood, self.temperature, np.load(folder / "losses.npy"))
+        several = (folder / "seeds.safetensors").exists()
+        stored = load_file(folder / ("seeds.safetensors" if several else "one.safetensors"))
+        models = []
+        while f"{len(models)}.losses" in stored:
+            network, prefix = self._fresh(0), f"{len(models)}."
+            losses = stored.pop(prefix + "losses").numpy()
+            network.load_state_dict({name.removeprefix(prefix): v for name, v in stored.items() if name.startswith(prefix)})
+            models.append(VAE(network.eval(), self.likelihood, self.temperature, losses))
+        return Seeds(tuple(models)) if several else models[0]
 
     def _fresh(self, seed: int) -> Network:
         torch.manual_seed(seed)
         return Network(self.shape).to(self.device)
+
+
+def _write(models: Sequence[VAE], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    content = {}
+    for i, model in enumerate(models):
+        content |= {f"{i}.{name}": value.contiguous() for name, value in model.network.state_dict().items()}
+        content[f"{i}.losses"] = torch.from_numpy(model.losses.copy())
+    save_file(content, path)
+
+
+def _hold_memory() -> None:
+    """Let glibc keep what a training step frees, for the next one to use: at 28 × 28 a fifth of the time goes into its pages."""
+    with suppress(OSError, AttributeError):  # another C library
+        for parameter, value in ((-3, 2**25), (-1, 2**30)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, in bytes
+            ctypes.CDLL(None).mallopt(parameter, value)

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from contextlib import nullcontext
 from itertools import islice, pairwise
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 
 from collapse_utils import claims, feedback_loop, fidelity, images, regimes, vae
 from collapse_utils.store import resumable
+from collapse_utils.strided import Down, Up
 from collapse_utils.theory import ppca as theory
 from collapse_utils.training import Recipe
 
 SHAPE = vae.shape(1, 8)
 RECIPE = Recipe(rate=5e-3, epochs=3, batch=32, decay=0.0)
+TOGETHER = Recipe(rate=5e-3, epochs=3, batch=32, decay=0.0, clip=math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,58 @@ def test_number_of_parameters_by_hand(channels, side, counted):
     assert vae.n_parameters(shape) == down + up + linear == counted
 
 
+@pytest.mark.parametrize("side", [4, 7, 8, 28])
+@pytest.mark.parametrize("wide", [3, 33])
+def test_matrix_products_are_the_library_s_convolutions(side, wide, seed):
+    """Values and gradients of both, in double precision, and their mirror property; under vmap as one by one."""
+    torch.manual_seed(seed)
+    h = (side + 1) // 2
+    for ours, x in ((Down(wide, 5), torch.randn(6, wide, side, side)), (Up(5, wide, side), torch.randn(6, 5, h, h))):
+        ours, x = ours.double(), x.double().requires_grad_()
+        peer, other = type(ours).__mro__[1].forward, x.detach().clone().requires_grad_()
+        got, expected = ours(x), peer(ours, other)
+        weight = torch.randn_like(expected)
+        gradients = [torch.autograd.grad((y * weight).sum(), [z, *ours.parameters()]) for y, z in ((got, x), (expected, other))]
+        assert torch.allclose(got, expected, atol=1e-12)
+        assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(*gradients, strict=True))
+        if wide == 3:
+            split = torch.vmap(ours)(x.detach().unflatten(0, (2, 3)))
+            assert torch.allclose(split.flatten(0, 1), expected, atol=1e-12)
+
+
+def test_seeds_at_once_lose_what_they_lose_alone(digits):
+    """Two networks on their own data in one batched run, and one after the other: the same losses within float error."""
+    fit = vae.Autoencoding(SHAPE, TOGETHER)
+    other = digits.train[::-1].copy()
+    both = fit((digits.train, other), np.random.default_rng(4))
+    rng = np.random.default_rng(4)
+    seeds, steps = [int(rng.integers(2**62)) for _ in range(2)], vae.order(np.zeros(len(other)), TOGETHER, rng)
+    for model, rows, seed in zip(both.models, (digits.train, other), seeds, strict=True):
+        (alone,) = fit._train([(rows, seed)], steps)
+        one, two = (sum(m.score(digits.test).values()) for m in (model, alone))
+        assert one == pytest.approx(two, rel=1e-3, abs=0.05)
+        assert all(
+            torch.allclose(a, b, atol=1e-3) for a, b in zip(model.network.parameters(), alone.network.parameters(), strict=True)
+        )
+    with pytest.raises(ValueError, match="fit: several seeds must have clip = inf and decay = 0; got 1.0 and 0.0"):
+        vae.Autoencoding(SHAPE, RECIPE)((digits.train, other), np.random.default_rng(4))
+
+
+def test_seeds_in_a_loop_go_on_bit_identically(digits, tmp_path):
+    fit = vae.Autoencoding(SHAPE, TOGETHER)
+
+    def weights(n, folder=None):
+        rng, start = np.random.default_rng(1), (digits.train, digits.train)
+        with resumable(folder, fit, {}, vae.Seeds.save, fit.load) if folder else nullcontext(fit) as kept:
+            models = [g.model.models for g in islice(feedback_loop(kept, start, regimes.mixture(0.5), rng), n)]
+        return [p.detach().numpy() for m in models[-1] for p in m.network.parameters()]
+
+    weights(2, tmp_path / "store")
+    again, whole = weights(3, tmp_path / "store"), weights(3)
+    assert all((a == b).all() for a, b in zip(again, whole, strict=True))
+    assert any((a != b).any() for a, b in zip(whole[: len(whole) // 2], whole[len(whole) // 2 :], strict=True))
+
+
 def test_the_paper_s_size():
     assert vae.shape(3, 64) == (3, 64, (32, 64, 128, 256, 512), 128)
 
@@ -53,11 +108,10 @@ def test_loss_terms_against_distributions(kind, seed):
     """The divergence against torch.distributions and against the oracle, the reconstruction against a density."""
     torch.manual_seed(seed)
     network, x = vae.Network(SHAPE), torch.rand(5, 1, 8, 8)
-    likelihood, generator = vae.Likelihood(kind), torch.Generator().manual_seed(seed)
+    likelihood, noise = vae.Likelihood(kind), torch.randn(5, 8)
     with torch.no_grad():
-        missed, divergence = likelihood.terms(network, x, generator)
+        missed, divergence = likelihood.terms(network, x, noise)
         mean, log_variance = network.encode(x)
-        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
         shown = network.decode(mean + torch.exp(log_variance / 2) * noise)
         prior, posterior = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(mean, torch.exp(log_variance / 2))
     assert torch.allclose(divergence, torch.distributions.kl_divergence(posterior, prior).sum(1), atol=1e-5)
@@ -101,7 +155,8 @@ def test_a_linear_network_reaches_the_likelihood_of_ppca(seed):
     network = Linear(w, noise)
     network.encode = lambda rows: ((rows.flatten(1) - 0.5) @ network.a.T, network.log_variance.expand(len(rows), -1))
     rows, generator = torch.tensor(x + 0.5).view(-1, 1, 8, 8), torch.Generator().manual_seed(seed)
-    draws = torch.stack([sum(vae.Likelihood().terms(network, rows, generator)) for _ in range(400)])
+    noises = torch.randn((400, 50, 2), generator=generator, dtype=torch.float64)
+    draws = torch.stack([sum(vae.Likelihood().terms(network, rows, noise)) for noise in noises])
     exact = theory.elbo(x, w, noise, *theory.encoder(w, noise))
     error = draws.std(0) / 20
     assert (np.abs(-draws.mean(0).numpy() - exact) < 5.5 * error.numpy() + 1e-3).all()
@@ -219,6 +274,63 @@ def write_idx(path, array, magic=None):
     path.write_bytes(head + np.array(array.shape, ">i4").tobytes() + array.tobytes())
 
 
+def test_the_test_part_of_a_data_set_is_held_out(tmp_path, monkeypatch, seed):
+    """Of idx files by name; of mnist and cifar10 through their official test files."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 256, (24, 12, 12), np.uint8), np.arange(24, dtype=np.uint8) % 3
+    for name, rows in (("train", slice(0, 20)), ("t10k", slice(20, 24))):
+        write_idx(tmp_path / f"{name}-images-idx3-ubyte", x[rows])
+        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", y[rows])
+    found = images.load(str(tmp_path), 100)
+    assert found.train.shape == (20, 1, 12, 12)
+    assert np.allclose(found.test[:, 0] * 255, x[20:])
+    assert (found.test_class == y[20:]).all()
+    parts = {"train": (rng.integers(0, 256, (30, 3072)).astype(float), np.arange(30) % 10.0)}
+    parts["test"] = (rng.integers(0, 256, (20, 3072)).astype(float), np.arange(20) % 10.0)
+    monkeypatch.setattr(images.corpora, "load", lambda name, part="train": parts[part])
+    found = images.load("cifar10", 16)
+    assert found.train.shape == (16, 3, 32, 32)
+    assert np.allclose(found.test.reshape(4, -1) * 255, parts["test"][0][:4])
+
+
+def write_faces(folder, part, pictures, smiles, column="Smiling"):
+    import datasets
+
+    folder.mkdir(parents=True, exist_ok=True)
+    features = datasets.Features({"image": datasets.Image(), column: datasets.Value("bool")})
+    rows = datasets.Dataset.from_dict({"image": pictures, column: smiles}, features=features)
+    rows.to_parquet(folder / f"{part}-00000-of-{19 if part == 'train' else 3:05d}.parquet")
+
+
+def test_faces_from_parquet_files(tmp_path, monkeypatch, seed):
+    """The middle square, scaled to 64 × 64, of pictures as CelebA's are; and what is said where there are none."""
+    from PIL import Image
+
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("COLLAPSE_DOWNLOAD", raising=False)
+    with pytest.raises(OSError, match=r"celeba: must have .*train-00000-of-00019.parquet; got no such file"):
+        images.load("celeba", 8)
+    rng, pictures = np.random.default_rng(seed), []
+    for tone in rng.integers(0, 256, (10, 3)):
+        pixels = np.zeros((218, 178, 3), np.uint8)
+        pixels[20:198] = tone  # the middle square of one colour, black above and below
+        pictures.append(Image.fromarray(pixels))
+    folder, smiles = tmp_path / "celeba" / images.FACES["folder"], [i % 2 == 0 for i in range(10)]
+    write_faces(folder, "train", pictures[:8], smiles[:8])
+    write_faces(folder, "test", pictures[8:], smiles[8:])
+    found = images.load("celeba", 8)
+    assert found.train.shape == (8, 3, 64, 64)
+    assert found.test.shape == (2, 3, 64, 64)
+    tones = np.array([np.asarray(picture)[109, 89] for picture in pictures[:8]])
+    assert np.allclose(found.train * 255, tones[:, :, None, None], atol=0.51)
+    assert (found.train_class == [1, 0] * 4).all()
+    write_faces(folder, "train", pictures[:8], smiles[:8], "Young")
+    with pytest.raises(OSError, match="must hold pictures and `Smiling`; got KeyError"):
+        images.load("celeba", 8)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_idx_data_set_by_path(tmp_path, packed, seed):
     rng = np.random.default_rng(seed)
@@ -291,7 +403,7 @@ def test_pictures(tmp_path, seed):
 def test_no_images(tmp_path):
     with pytest.raises(OSError, match="must have one folder of pictures for each class; got none"):
         images.load(str(tmp_path), 9)
-    with pytest.raises(OSError, match=r"must be digits, mnist, cifar10, an .npz file or a folder; got 'nowhere'"):
+    with pytest.raises(OSError, match=r"must be digits, mnist, cifar10, celeba, an .npz file or a folder; got 'nowhere'"):
         images.load("nowhere", 9)
 
 
