@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from collapse_utils.strided import Down
 from collapse_utils.training import Recipe, order, train
 
 FEATURES = 32
@@ -34,7 +35,7 @@ def classifier(x: np.ndarray, y: np.ndarray, epochs: float, rng: np.random.Gener
     seed, recipe, side = int(rng.integers(2**62)), Recipe(rate=3e-3, epochs=epochs, batch=min(64, len(x))), (x.shape[2] + 3) // 4
     torch.manual_seed(seed)
     network = nn.Sequential(
-        nn.Conv2d(x.shape[1], 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(),
+        Down(x.shape[1], 16), nn.ReLU(), Down(16, 32), nn.ReLU(), nn.Flatten(),
         nn.Linear(32 * side * side, FEATURES), nn.ReLU(), nn.Linear(FEATURES, int(y.max()) + 1),
     )  # fmt: skip
     pixels, target, steps = torch.from_numpy(x), torch.from_numpy(y), order(np.zeros(len(x)), recipe, rng)

@@ -28,6 +28,7 @@ BOTTOM = {
     "mirror",
     "training",
     "parallel",
+    "strided",
     "ensembles",
 }
 MIDDLE = {"loop", "regimes", "corpora", "texts"}
@@ -43,7 +44,7 @@ def layer(module: str) -> int:
 def test_modules_import_from_the_layers_below_only(path):
     own = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     source = path.read_text(encoding="utf-8")
-    shared = {"data", "metrics", "training", "tokens", "decoding", "ensembles", "corpora", "mirror"}
+    shared = {"data", "metrics", "training", "tokens", "decoding", "ensembles", "corpora", "mirror", "strided"}
     allowed = {1: {"data", "tokens", "mirror"}, 2: shared}.get(layer(own), set())
     for name in cards._imports(source):
         if own != "collapse_utils" and name not in ("collapse_utils", own, "collapse_utils.theory"):
