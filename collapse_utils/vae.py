@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from collapse_utils.strided import THIN, Down, Up
-from collapse_utils.training import Recipe, order, train
+from collapse_utils.training import Recipe, digest, order, train
 
 
 class Shape(NamedTuple):
@@ -251,7 +251,7 @@ class Autoencoding:
             missed, divergence = self.likelihood.terms(network, *((x, noise) if len(jobs) > 1 else (x[0], noise[0])))
             return (missed + self.likelihood.beta * divergence).sum(), len(index)  # summed over seeds: each has its own gradient
 
-        key = f"{[seed for _, seed in jobs]} {self.recipe} {self.likelihood}"
+        key = f"{[(seed, digest(rows)) for rows, seed in jobs] if self.checkpoint else ''} {self.likelihood}"
         losses = train(trained, loss, batch, len(steps), self.recipe, self.checkpoint, key=key) / len(jobs)
         if self.checkpoint:
             Path(self.checkpoint).unlink(missing_ok=True)
