@@ -84,9 +84,9 @@ def sample(denoise: Callable, x: Any, schedule: Schedule, eta: float, fresh: Cal
     return x
 
 
-def evaluate(error: Callable, schedule: Schedule, steps: int = 50) -> float:
+def evaluate(error: Callable, schedule: Schedule, steps: int = 50) -> Any:
     """Return the mean of error(k) over `steps` levels k = 1 … K, evenly spaced: the test loss, every weight being 1.
 
     error(k) is the mean of ‖ε − ε̂‖² a coordinate at level k of the schedule.
     """
-    return float(np.mean([error(k) for k in np.linspace(schedule.steps / steps, schedule.steps, steps).round().astype(int)]))
+    return np.mean([error(k) for k in np.linspace(schedule.steps / steps, schedule.steps, steps).round().astype(int)], axis=0)

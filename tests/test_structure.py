@@ -30,6 +30,7 @@ BOTTOM = {
     "parallel",
     "strided",
     "ensembles",
+    "diffusion",
 }
 MIDDLE = {"loop", "regimes", "corpora", "texts"}
 CHAPTERS = chapters.chapters()
