@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ class MoleculeError(ValueError):
 class Molecules:
     """M graphs padded to N atoms: RDKit molecules, atomic numbers (M, N) (0: padding), bonds (M, N, N), features, edges.
 
-    bonds: 0 none, 1, 2, 3, 4 aromatic. features (M, N, 18): element, hydrogens, ring, aromaticity, charge; edges (M, N, N, 7): kind
+    bonds: 0 none, 1, 2, 3, 4 aromatic. features (M, N, 18): element, hydrogens, ring, aromatic, sp, sp2, sp3; edges (M, N, N, 7): kind
     of bond, and 2, 3 or more bonds apart. refused: {reason: names}.
     """
 
@@ -38,8 +37,11 @@ class Molecules:
     refused: dict[str, list[str]] = field(default_factory=dict)
 
     def held_out(self) -> np.ndarray:
-        """Return which molecules are for testing (M,): every fifth, by a hash of the name, whatever else was loaded."""
-        return np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0 for name in self.names])
+        """Return which molecules are for testing (M,): every fifth, by a hash of the graph, whatever else was loaded."""
+        from rdkit import Chem
+
+        graphs = [Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False) for mol in self.mols]
+        return np.array([int(hashlib.sha256(graph.encode()).hexdigest(), 16) % 5 == 0 for graph in graphs])
 
 
 def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydrogens: bool = False, strict: bool = False,
@@ -52,10 +54,8 @@ def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydroge
     """
     refused: dict[str, list[str]] = {}
     kept = []
-    for name, mol, reason in _source(source, n_molecules, n_conformers, run):
+    for name, mol, reason in _source(source, n_molecules, n_conformers, largest, run):
         reason = reason or _fault(mol, largest)
-        if reason is None and not all(np.isfinite(c.GetPositions()).all() for c in mol.GetConformers()):
-            raise MoleculeError(f"molecules: coordinates must be numbers; {name} in {source} has others.")
         if reason and strict:
             raise MoleculeError(f"molecules: {name} in {source} {reason}; drop it, or let unusable molecules be skipped.")
         if reason:
@@ -69,23 +69,31 @@ def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydroge
     return _assemble(kept, n_conformers, hydrogens, refused)
 
 
+def digest(source: str) -> str:
+    """Return the SHA-256 of the file behind a source, for the run card. Raises as load does."""
+    return geometries.fingerprint(SHIPPED if source == "enumerated" else geometries.locate(source))
+
+
 def _tally(refused: dict[str, list[str]]) -> str:
     return "; ".join(f"{len(names)} {reason}" for reason, names in refused.items())
 
 
-def _source(source: str, n_molecules: int, n_conformers: int, run: Callable | None) -> Iterable[tuple[str, Any, str | None]]:
+def _source(source: str, n_molecules: int, n_conformers: int, largest: int, run: Callable | None) -> Iterable[tuple]:
+    """(name, molecule with its conformers or None, reason or None), one after the other."""
     if source == "enumerated":
         yield from _shipped()
     elif source in geometries.FORMATS:
         for name, numbers, places in geometries.read(source):
+            if not np.isfinite(places).all():
+                raise MoleculeError(f"molecules: coordinates must be numbers; {name} in {source} has others.")
             try:
                 yield name, geometries.perceive(numbers, places[:n_conformers]), None
             except ValueError:
                 yield name, None, "has geometries in which bonds cannot be perceived"
     else:
         lines = smiles(geometries.locate(source))
-        for start in range(0, len(lines), 4 * n_molecules):  # no more is embedded than may be needed
-            jobs = [(line, n_conformers) for line in lines[start : start + 4 * n_molecules]]
+        for start in range(0, len(lines), n_molecules):  # not much more is embedded than is needed
+            jobs = [(line, n_conformers, largest) for line in lines[start : start + n_molecules]]
             yield from (run(embed, jobs) if run else [embed(*job) for job in jobs])
 
 
@@ -106,7 +114,7 @@ def smiles(path: Path) -> list[str]:
     return [line.split()[0] for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def embed(line: str, n_conformers: int, seed: int = 2021) -> tuple[str, Any, str | None]:
+def embed(line: str, n_conformers: int, largest: int = 10**9, seed: int = 2021) -> tuple[str, Any, str | None]:
     """Return (SMILES, molecule with hydrogens and n_conformers by ETKDGv3 and MMFF94, None), or with a reason in place of None."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import AllChem
@@ -115,7 +123,7 @@ def embed(line: str, n_conformers: int, seed: int = 2021) -> tuple[str, Any, str
         mol = Chem.MolFromSmiles(line)
         if mol is None:
             return line, None, "does not parse"
-        if (reason := _fault(mol, 10**9)) is not None:
+        if (reason := _fault(mol, largest)) is not None:
             return line, None, reason
         mol = Chem.AddHs(mol)
         settings = AllChem.ETKDGv3()
@@ -135,7 +143,7 @@ def _fault(mol: Any, largest: int) -> str | None:
     atoms = list(mol.GetAtoms())
     if len(Chem.GetMolFrags(mol)) > 1:
         return "is disconnected"
-    if any(atom.GetFormalCharge() for atom in atoms):
+    if Chem.GetFormalCharge(mol):
         return "is charged"
     if any(atom.GetNumRadicalElectrons() for atom in atoms):
         return "is a radical"
@@ -176,13 +184,11 @@ def _assemble(kept: list, n_conformers: int, hydrogens: bool, refused: dict) -> 
     numbers, bonds = np.zeros((len(mols), n), np.int64), np.zeros((len(mols), n, n), np.int8)
     features, edges = np.zeros((len(mols), n, 18), np.float32), np.zeros((len(mols), n, n, 7), np.float32)
     owner, places = [], []
-    for i, (mol, (_, whole)) in enumerate(zip(mols, kept, strict=True)):
-        for atom in mol.GetAtoms():
-            k, own = atom.GetIdx(), whole.GetAtomWithIdx(0) if hydrogens else atom
+    for i, mol in enumerate(mols):
+        for k, atom in enumerate(mol.GetAtoms()):
             numbers[i, k] = atom.GetAtomicNum()
             features[i, k, ELEMENTS.index(numbers[i, k])] = 1
-            hydrogens_here = own.GetTotalNumHs(includeNeighbors=True) if not hydrogens else atom.GetTotalNumHs(includeNeighbors=True)
-            features[i, k, 12:] = _traits(atom, hydrogens_here)
+            features[i, k, len(ELEMENTS) :] = _traits(atom)
         for bond in mol.GetBonds():
             a, b = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
             bonds[i, a, b] = bonds[i, b, a] = 4 if bond.GetIsAromatic() else int(bond.GetBondTypeAsDouble())
@@ -200,8 +206,15 @@ def _assemble(kept: list, n_conformers: int, hydrogens: bool, refused: dict) -> 
     return Molecules(names, tuple(mols), numbers, bonds, features, edges, refused), (np.array(owner), np.stack(places))
 
 
-def _traits(atom: Any, n_hydrogens: int) -> list[float]:
+def _traits(atom: Any) -> list[float]:
     from rdkit.Chem import HybridizationType as Hybrid
 
     kind = atom.GetHybridization()
-    return [n_hydrogens / 4, atom.IsInRing(), atom.GetIsAromatic(), kind == Hybrid.SP, kind == Hybrid.SP2, kind == Hybrid.SP3]
+    return [
+        atom.GetTotalNumHs(includeNeighbors=True) / 4,
+        atom.IsInRing(),
+        atom.GetIsAromatic(),
+        kind == Hybrid.SP,
+        kind == Hybrid.SP2,
+        kind == Hybrid.SP3,
+    ]

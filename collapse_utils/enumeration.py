@@ -44,7 +44,6 @@ def grow(largest: int, per_kind: int = 2) -> list[str]:
     ring of 3 to 6 atoms by a single bond; no two hetero atoms touch in a chain, at most per_kind of them, at most one ring, and
     no atom has two double bonds.
     """
-    from rdkit import Chem
 
     found, layer = [], {"C"}
     for _ in range(largest - 1):

@@ -13,6 +13,8 @@ from collapse_utils.diffusion import Schedule, evaluate, polynomial, sample
 from collapse_utils.equivariant import Denoiser, centred
 from collapse_utils.training import Recipe, order, train
 
+RECIPE = Recipe(rate=2e-2, batch=64, decay=0.0)
+LEVELS = polynomial(1000)
 Rows = tuple[np.ndarray, np.ndarray]  # molecule (n,), places (n, N, 3) in Å
 
 
@@ -54,7 +56,7 @@ class Diffusion:
     steps: int
     eta: float
     losses: np.ndarray | None = None
-    batch: int = 256
+    batch: int = 64
 
     def sample(self, n: int, rng: np.random.Generator) -> Rows:
         """Return rows: molecule (n,) of the slots, which are the real data's, and places (n, N, 3) in Å."""
@@ -144,10 +146,10 @@ class Diffusing:
     graphs: Graphs
     slots: np.ndarray
     n_steps: int
-    recipe: Recipe = Recipe(rate=3e-3, batch=64, decay=0.0)
+    recipe: Recipe = RECIPE
     hidden: int = 32
-    layers: int = 3
-    schedule: Schedule = polynomial(1000)
+    layers: int = 2
+    schedule: Schedule = LEVELS
     steps: int = 50
     eta: float = 1.0
     checkpoint: Path | None = None

@@ -1,6 +1,5 @@
 """What conformers look like: distances after alignment, coverage, bonds, angles and torsions, broken bonds and clashes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,14 @@ def rmsd(a: np.ndarray, b: np.ndarray, maps: np.ndarray) -> np.ndarray:
     values[..., 2] *= np.sign(np.linalg.det(product))
     square = (a**2).sum((1, 2))[:, None] + (b[:, 0] ** 2).sum((1, 2)) - 2 * values.sum(-1).max(axis=2)
     return np.sqrt(np.maximum(square, 0) / len(identity))
+
+
+def superpose(places: np.ndarray, onto: np.ndarray) -> np.ndarray:
+    """Return conformers (c, n, 3), centred and each turned by the rotation that brings it nearest to one conformer (n, 3)."""
+    places, onto = places - places.mean(axis=1, keepdims=True), onto - onto.mean(axis=0)
+    u, _, v = np.linalg.svd(np.einsum("cni,nj->cij", places, onto))
+    u[..., -1] *= np.sign(np.linalg.det(u @ v))[:, None]
+    return places @ u @ v
 
 
 def coverage(distances: np.ndarray, threshold: float) -> dict[str, float]:
@@ -112,8 +119,3 @@ def sane(molecules: Any, rows: tuple[np.ndarray, np.ndarray], slack: float = 0.2
     bonded = molecules.bonds[owner] > 0
     wrong = np.where(bonded, np.abs(ratio - 1) > slack, ratio < 1 + slack) & pair
     return ~wrong.any(axis=(1, 2))
-
-
-def by_molecule(owner: np.ndarray, places: np.ndarray, which: Sequence[int]) -> list[np.ndarray]:
-    """Return the conformers of each molecule of `which`, a list of (c, N, 3)."""
-    return [places[owner == m] for m in which]

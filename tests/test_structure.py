@@ -31,6 +31,8 @@ BOTTOM = {
     "strided",
     "ensembles",
     "diffusion",
+    "equivariant",
+    "geometries",
 }
 MIDDLE = {"loop", "regimes", "corpora", "texts"}
 CHAPTERS = chapters.chapters()
