@@ -167,6 +167,17 @@ def test_a_killed_loop_goes_on_bit_identically(known, graphs, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(whole, run(3, tmp_path / "store"), strict=True))
 
 
+def test_the_code_path_of_the_larger_rungs(tmp_path):
+    """Hydrogens as atoms, the deep network, a checkpoint: two steps on the CPU."""
+    graph, rows = conformers.load("enumerated", 8, 2, 7, hydrogens=True)
+    train = fit(molecules.Graphs(graph, 1.4), rows[0], n_steps=2, hidden=128, layers=6, steps=2, checkpoint=tmp_path / "state.pt")
+    loop = feedback_loop(train, rows, regimes.accumulate, np.random.default_rng(0))
+    first, second = islice(loop, 2)
+    assert len(second.data[0]) == 2 * len(rows[0])
+    assert np.isfinite(first.model.levels(rows, steps=5)).all()
+    assert first.model.draw(rows[0][:3], np.random.default_rng(0))[1].shape == (3, graph.numbers.shape[1], 3)
+
+
 def test_generation_zero_is_the_same_in_every_regime(known, graphs):
     rows, seen = known[1], []
     for mix in (regimes.replace, regimes.accumulate, regimes.accumulate_subsample, regimes.mixture(0.5)):
