@@ -11,16 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-PLACES = {  # below $COLLAPSE_DATA, with the sum of the official file: qm9 by figshare, geom-drugs by its Dataverse, else ours
-    "qm7": ("molecules/qm7/qm7_all.xyz.gz", "sha256", "97f9d3db1a60b6d504c6da547c45d323ed42b6111fa6389e854225c628656ea7"),
-    "gdb1k": ("molecules/moleculenet/gdb1k.sdf", "sha256", "d10b7ebd226f2b4ef9bf47b57c6e03323dd9e023541b8262ad35b225da971a68"),
+from collapse_utils.mirror import fetch
+
+PLACES = {  # below $COLLAPSE_DATA; qm9 and geom-drugs with the official sums, and pinned files to download
+    "qm7": ("molecules/qm7/qm7_all.xyz.gz", "sha256:97f9d3db1a60b6d504c6da547c45d323ed42b6111fa6389e854225c628656ea7", None),
+    "gdb1k": ("molecules/moleculenet/gdb1k.sdf", "sha256:d10b7ebd226f2b4ef9bf47b57c6e03323dd9e023541b8262ad35b225da971a68", None),
     "esol": (
         "molecules/moleculenet/delaney-processed.csv",
-        "sha256",
-        "8c06a76f0c6487d29ab0f903e6a7a7139f189ab3c1178f159c8be8964602f189",
+        "sha256:8c06a76f0c6487d29ab0f903e6a7a7139f189ab3c1178f159c8be8964602f189",
+        None,
     ),
-    "qm9": ("molecules/qm9/dsgdb9nsd.xyz.tar.bz2", "md5", "ad1ebd51ee7f5b3a6e32e974e5d54012"),
-    "geom-drugs": ("molecules/geom/drugs_crude.msgpack.tar.gz", "md5", "7778e84c50b7cde755cca670d1f75091"),
+    "qm9": (
+        "molecules/qm9/dsgdb9nsd.xyz.tar.bz2",
+        "md5:ad1ebd51ee7f5b3a6e32e974e5d54012",
+        "https://ndownloader.figshare.com/files/3195389",
+    ),
+    "geom-drugs": (
+        "molecules/geom/drugs_crude.msgpack.tar.gz",
+        "md5:7778e84c50b7cde755cca670d1f75091",
+        "https://dataverse.harvard.edu/api/access/datafile/4360331",
+    ),
 }
 FORMATS = {"qm7", "gdb1k", "qm9", "geom-drugs"}  # those that carry geometries; esol is a list of SMILES
 
@@ -30,31 +40,22 @@ class GeometryError(OSError):
 
 
 def locate(name: str) -> Path:
-    """Return the file of a named data set below $COLLAPSE_DATA, or a path as it is; checked against its sum.
+    """Return the file of a named data set, official and checked (see mirror.fetch), or a path as it is.
 
-    Raises GeometryError where there is none, or another one.
+    Raises GeometryError where there is none, OSError for a named one that is missing or damaged.
     """
-    if name not in PLACES:
-        path = Path(os.path.expandvars(name)).expanduser()
-        if not path.is_file():
-            raise GeometryError(f"molecules: must be enumerated, {', '.join(PLACES)} or a file of SMILES; got {name!r}.")
-        return path
-    root = os.environ.get("COLLAPSE_DATA")
-    if not root:
-        raise GeometryError(f"molecules: {name} must be read from a local mirror; set COLLAPSE_DATA to the folder with it.")
-    place, kind, expected = PLACES[name]
-    path = Path(root, place)
+    if name in PLACES:
+        return fetch(f"molecules: {name}", *PLACES[name])
+    path = Path(os.path.expandvars(name)).expanduser()
     if not path.is_file():
-        raise GeometryError(f"molecules: {name} must have {path}; no such file; put the official file there.")
-    if (found := fingerprint(path, kind)) != expected:
-        raise GeometryError(f"molecules: {path} must have {kind} {expected}; got {found}; replace the file.")
+        raise GeometryError(f"molecules: must be enumerated, {', '.join(PLACES)} or a file of SMILES; got {name!r}.")
     return path
 
 
-def fingerprint(path: Path, kind: str = "sha256") -> str:
-    """Return the checksum of a file, in hex."""
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, kind).hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read(name: str) -> Iterator[tuple[str, list[int], np.ndarray]]:

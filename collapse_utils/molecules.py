@@ -11,7 +11,7 @@ import torch
 from collapse_utils.conformers import MoleculeError, Molecules
 from collapse_utils.diffusion import Schedule, evaluate, polynomial, sample
 from collapse_utils.equivariant import Denoiser, centred
-from collapse_utils.training import Recipe, order, train
+from collapse_utils.training import Recipe, digest, order, train
 
 RECIPE = Recipe(rate=2e-2, batch=64, decay=0.0)
 LEVELS = polynomial(1000)
@@ -173,7 +173,9 @@ class Diffusing:
             found = errors(network, self.graphs, self.schedule, (rows[0][index], rows[1][index]), k, generator)
             return found.sum(), len(index)
 
-        losses = train(network, loss, batch, len(batches), recipe, self.checkpoint, key=f"{seed}")
+        losses = train(
+            network, loss, batch, len(batches), recipe, self.checkpoint, key=f"{seed} {digest(rows[0])} {digest(rows[1])}"
+        )
         if self.checkpoint:
             Path(self.checkpoint).unlink(missing_ok=True)
         return self._model(network, losses)

@@ -1,5 +1,6 @@
 """Molecules: data that cannot be used is named, the network keeps its symmetries, metrics against known answers, the loop resumes."""
 
+import hashlib
 import io
 import tarfile
 from itertools import islice
@@ -354,7 +355,8 @@ def put(tmp_path, monkeypatch, name, content):
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
     monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
-    monkeypatch.setitem(geometries.PLACES, name, (geometries.PLACES[name][0], "md5", geometries.fingerprint(place, "md5")))
+    digest = f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}"
+    monkeypatch.setitem(geometries.PLACES, name, (geometries.PLACES[name][0], digest, None))
 
 
 def packed(kind, **members):
@@ -405,13 +407,13 @@ def test_geom_drugs_in_its_published_format_and_never_a_pickle(tmp_path, monkeyp
         list(geometries.read("geom-drugs"))
     place = tmp_path / geometries.PLACES["geom-drugs"][0]
     place.write_bytes(b"other")
-    with pytest.raises(geometries.GeometryError, match="must have md5 .*; got .*; replace the file"):
+    with pytest.raises(OSError, match="must have the official MD5 .*; got .*; replace the file"):
         list(geometries.read("geom-drugs"))
     place.unlink()
-    with pytest.raises(geometries.GeometryError, match="no such file; put the official file there"):
+    with pytest.raises(OSError, match="no such file; put the official file there"):
         list(geometries.read("geom-drugs"))
     monkeypatch.delenv("COLLAPSE_DATA")
-    with pytest.raises(geometries.GeometryError, match="geom-drugs must be read from a local mirror; set COLLAPSE_DATA"):
+    with pytest.raises(OSError, match="molecules: geom-drugs: must be read from a local mirror; set COLLAPSE_DATA"):
         list(geometries.read("geom-drugs"))
 
 
@@ -444,7 +446,7 @@ def test_the_notebook_runs_on_a_list_of_its_own_at_tiny_settings(tmp_path):
     notebook = nbformat.read(cards.ROOT / "notebooks" / "06b_molecules.ipynb", 4)
     cells = {cell["id"]: cell.source for cell in notebook.cells if cell.cell_type == "code"}
     scope = {"seed": 0, "source": source, "n_molecules": 11, "n_conformers": 3, "largest": 7, "hydrogens": False, "unusable": "skip",
-             "n_steps": 4, "n_fits": 3, "n_seeds": 2, "device": "cpu", "keep": str(tmp_path)}  # fmt: skip
+             "n_steps": 4, "n_fits": 3, "n_seeds": 2, "device": "cpu", "keep": str(tmp_path), "real_share": 0.5}  # fmt: skip
     exec(cells["imports"].replace("params.check()", ""), scope)
     scope["results"] = type("Silent", (), {"__getattr__": lambda self, name: lambda *a, **k: None})()
     exec(cells["data"].replace("int(os.environ", "1 or int(os.environ"), scope)
