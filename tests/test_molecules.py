@@ -155,6 +155,30 @@ def test_training_learns_and_repeats_itself(known, graphs):
     assert (spread == 0).all()
 
 
+def test_a_killed_fit_goes_on_bit_identically(known, graphs, tmp_path, monkeypatch):
+    rows = known[1]
+    whole = fit(graphs, rows[0])(rows, np.random.default_rng(5))
+    part, calls, plain, proper = fit(graphs, rows[0], checkpoint=tmp_path / "state.pt"), [0], molecules.train, molecules.errors
+
+    def dies(*arguments):
+        calls[0] += 1
+        if calls[0] == 17:
+            raise KeyboardInterrupt
+        return proper(*arguments)
+
+    monkeypatch.setattr(molecules, "train", lambda *a, **k: plain(*a, **k, every=5))
+    with monkeypatch.context() as patch:
+        patch.setattr(molecules, "errors", dies)
+        with pytest.raises(KeyboardInterrupt):
+            part(rows, np.random.default_rng(5))
+    assert (tmp_path / "state.pt").exists()
+    again = part(rows, np.random.default_rng(5))
+    assert np.array_equal(again.losses, whole.losses)
+    one, two = (model.sample(8, np.random.default_rng(0))[1] for model in (again, whole))
+    assert np.array_equal(one, two)
+    assert not (tmp_path / "state.pt").exists()
+
+
 def test_a_killed_loop_goes_on_bit_identically(known, graphs, tmp_path):
     rows = known[1]
 
