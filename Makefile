@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SCALE ?= smoke
 VENV := .venv
+WHERE = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(JOBS),--cores $(JOBS))
 RUN := PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow
 
 .PHONY: book read run sweep cost publish test bench nightly clean help
@@ -23,11 +24,11 @@ book: $(VENV)/.ready    ## rerun every chapter, judge it, render the book (SCALE
 read: $(VENV)/.ready    ## render the book with its published outputs, execute nothing
 	@$(RUN) read
 
-run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3"
-	@$(RUN) run --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)"
+run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3" (EXECUTOR=slurm: on a cluster)
+	@$(RUN) run --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)" $(WHERE)
 
 sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path)
-	@$(RUN) sweep --sweep "$(SWEEP)"
+	@$(RUN) sweep --sweep "$(SWEEP)" $(WHERE)
 
 cost: $(VENV)/.ready    ## what runs will cost, from recorded ones: make cost CHAPTER=02 SCALE=laptop P="d=64", or SWEEP=linear_phase
 	@$(RUN) cost --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)" --sweep "$(SWEEP)"

@@ -13,8 +13,10 @@ def decode(model, n: int, length: int, pick: Callable, prompt=(), batch: int = 2
     """Return n rows of at most `length` tokens, (n, length) uint16, each stopped at its END.
 
     pick(logits, rows, step) chooses the next tokens (b,) from logits (b, V), rows (b,) being the rows' numbers in 0 … n−1.
-    prompt: tokens that every row begins with. Raises ValueError where length exceeds the model's context.
+    prompt: tokens that every row begins with. Raises ValueError where length exceeds the model's context, or the prompt the length.
     """
+    if len(prompt) > length:
+        raise ValueError(f"decode: a prompt must fit the rows of {length} tokens; got {len(prompt)}.")
     if length > model.config.max_position_embeddings:
         raise ValueError(f"decode: rows must fit the model's context {model.config.max_position_embeddings}; got {length}.")
     found = np.full((n, length), END, np.uint16)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from collapse_utils import decoding
 from collapse_utils.tokens import END, counted, lengths
-from collapse_utils.training import Recipe, order, train
+from collapse_utils.training import Recipe, digest, order, train
 
 
 class Size(NamedTuple):
@@ -177,8 +177,8 @@ class Pretraining:
         steps = order(lengths(rows), self.recipe, rng)
         model = self._fresh(seed)
         losses = train(
-            model, cross_entropy, lambda step: rows[steps[step]], len(steps), self.recipe,
-            self.checkpoint, key=f"{seed}", accelerator=self.accelerator,
+            model, cross_entropy, lambda step: rows[steps[step]], len(steps), self.recipe, self.checkpoint,
+            key=f"{seed} {self.size} {digest(rows)}" if self.checkpoint else "", accelerator=self.accelerator,
         )  # fmt: skip
         if self.checkpoint:
             Path(self.checkpoint).unlink(missing_ok=True)

@@ -30,10 +30,11 @@ class Ngram:
 def counting(n_letters: int, alpha: float, order: int = 1) -> Callable:
     """Return fit(data, rng) of the table q(j|c) = (N_cj + α)/(N_c + Kα) to an Ensemble of rows (n, R, length).
 
-    order 0 forgets the context: one law for all of them. Raises ValueError unless α > 0 and order is 0 or 1.
+    order 0 forgets the context: one law for all of them. Raises ValueError unless order is 0 or 1 and α > 0; α = 0 needs
+    order 0, where no context can be without a count.
     """
-    if not alpha > 0 or order not in (0, 1):
-        raise ValueError(f"counting: alpha must be positive and order 0 or 1; got {alpha} and {order}.")
+    if order not in (0, 1) or not alpha >= 0 or (order and not alpha):
+        raise ValueError(f"counting: alpha must be positive (or 0 at order 0) and order 0 or 1; got {alpha} and {order}.")
 
     def fit(data, rng):
         rows = data.rows.astype(np.int64)  # (n, R, L)

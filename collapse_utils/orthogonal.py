@@ -109,6 +109,8 @@ def networks(
     `first` is the ensemble of the first layer where it differs (mixed0); a first layer that is not square needs the rule
     of weights() under Haar. Two calls for a and b networks draw what one call for a + b draws.
     """
+    if depth < 1 or width < 1:
+        raise ValueError(f"networks: depth and width must be at least 1; got {depth} layers of width {width}.")
     normals = rng.standard_normal((count, width * (n_in + (depth - 1) * width)))
     head, rest = (
         normals[:, : width * n_in].reshape(count, width, n_in),

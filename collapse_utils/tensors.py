@@ -3,23 +3,35 @@
 H is the NTK, dH its first and ddI, ddII its second derivatives along the training flow; ensemble averages of their entries,
 times the width, are the tensors A, B, D, F (of H), P, Q (of dH) and R, S, T, U (of ddI, ddII) of Roberts, Yaida & Hanin (2022,
 2106.10165) and Day, Kahn & Roberts (2023, 2310.07765). Everything in float64; layers count from 1; rates λ_b and λ_W/n.
+Up to dH networks run side by side; the arrays of n⁴ numbers go network by network through a core's cache.
 """
 
 from pathlib import Path
 
 import numpy as np
+import torch
 
 CHUNKS = (256, 32, 4)  # networks side by side at order 1, 2, 3: arrays that stay in cache beat long ones
 
 
 def tensors(
-    act, draw, x, networks: int, rates_b, rate_w: float = 1.0, order: int = 3, slip: bool = False, budget: int | None = None
+    act,
+    draw,
+    x,
+    networks: int,
+    rates_b,
+    rate_w: float = 1.0,
+    order: int = 3,
+    slip: bool = False,
+    biases=None,
+    budget: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Return per network and layer what orthogonal.normalised() turns into V, A, …, U: {name: (networks, depth)}.
 
     order 1 goes up to the NTK (V, A, B, D, F), 2 to dH (P, Q), 3 to ddH (R, S, T, U). act has f, d1, d2, d3; draw(r) gives the
     weights [(r, n, n_0), (r, n, n), …] of r networks; x (n_0,) the input; rates_b (depth,). slip=True repeats the released code's
-    index slip in dH. budget: bytes, half of the free memory by default; how many networks it holds changes no number.
+    index slip in dH. biases(r), where there are any at the start: (r, depth, n), the first layer's unused. budget: bytes, half of
+    the free memory by default; how many networks it holds changes no number.
     """
     depth, budget = len(rates_b), _free_memory() // 2 if budget is None else budget
     _check(networks, depth, order)
@@ -34,7 +46,9 @@ def tensors(
         )
     chunk, parts = max(1, min(networks, budget // each, CHUNKS[order - 1])), []
     for start in range(0, networks, chunk):
-        layers = forward(act, np.asarray(x, float), draw(min(chunk, networks - start)), rates_b, rate_w, order, slip)
+        count = min(chunk, networks - start)
+        shifts = None if biases is None else biases(count)
+        layers = forward(act, np.asarray(x, float), draw(count), rates_b, rate_w, order, slip, shifts)
         parts.append([_statistics(*layer) for layer in layers])
     return {key: np.stack([np.concatenate([part[i][key] for part in parts]) for i in range(depth)], 1) for key in parts[0][0]}
 
@@ -56,10 +70,10 @@ def _free_memory() -> int:
         return 4 * 2**30
 
 
-def forward(act, x, layers, rates_b, rate_w: float = 1.0, order: int = 3, slip: bool = False):
+def forward(act, x, layers, rates_b, rate_w: float = 1.0, order: int = 3, slip: bool = False, biases=None):
     """Yield (z, H, dH, ddI, ddII) of each layer of the networks; None beyond the order.
 
-    z_a, H_ab, dH_abc, ddI_abcd laid out (R, b, c, d, a), ddII_abcd laid out (R, a, c, b, d).
+    z_a, H_ab, dH_abc, ddI_abcd, each (R, …) in the order of its indices, and ddII_abcd laid out (R, a, c, b, d).
 
     X_kb = Σ_μ λ ∂z_k ∂z'_b and E_kbc = Σ λλ ∂²z_k ∂z'_b ∂z'_c over the parameters below carry every contraction.
     """
@@ -71,7 +85,7 @@ def forward(act, x, layers, rates_b, rate_w: float = 1.0, order: int = 3, slip: 
     dH = np.zeros((r, n, n, n)) if order > 1 else None
     ddI, ddII = (np.zeros((r, n, n, n, n)) for _ in range(2)) if order > 2 else (None, None)
     yield z, H, dH, ddI, ddII
-    for W, rate_b in zip(rest, rates_b[1:], strict=True):
+    for layer, (W, rate_b) in enumerate(zip(rest, rates_b[1:], strict=True), 1):
         rate = rate_w / n
         s, s1, s2, s3 = act.f(z), act.d1(z), act.d2(z), act.d3(z)
         M = W * s1[:, None, :]
@@ -84,15 +98,8 @@ def forward(act, x, layers, rates_b, rate_w: float = 1.0, order: int = 3, slip: 
         if order > 1:
             dH = _first(W, X, E, H, s, s1, s2, rate, slip)
         H = (rate_b + rate * (s**2).sum(1))[:, None, None] * eye + M @ X
-        z = np.matmul(W, s[..., None])[..., 0]
+        z = np.matmul(W, s[..., None])[..., 0] + (0.0 if biases is None else biases[:, layer])
         yield z, H, dH, ddI, ddII
-
-
-def _rotate(T, M):
-    """Contract the first index of T (R, n, n, …) with the second of M (R, n, n) and put it last: a BLAS call, no copy."""
-    shape = T.shape
-    out = T.reshape(shape[0], shape[1], -1).swapaxes(1, 2) @ M.swapaxes(1, 2)
-    return out.reshape(shape[0], *shape[2:], M.shape[1])
 
 
 def _first(W, X, E, H, s, s1, s2, rate, slip):
@@ -110,27 +117,35 @@ def _first(W, X, E, H, s, s1, s2, rate, slip):
 def _second_one(ddI, W, M, X, E, s, s1, s2, s3, rate):
     """ddI'_abcd = Σ_k W_ak [σ'_k (MMM ddI)_kbcd + σ'''_k X_kb X_kc X_kd + σ''_k Σ₃ E_kbc X_kd] + λ_W/n Σ₃ δ_ab Q_cd.
 
-    Q_cd = Σ_j σ_j [σ''_j X_jc X_jd + σ'_j E_jcd]; Σ₃ runs over the three ways to choose one of b, c, d.
+    Q_cd = Σ_j σ_j [σ''_j X_jc X_jd + σ'_j E_jcd]; Σ₃ runs over the three ways to choose one of b, c, d. No index ever moves:
+    each product contracts one of them in place.
     """
+    r, n, _ = X.shape
     XX = X[..., None] * X[:, :, None, :]  # (R, k, b, c)
-    T = _rotate(_rotate(_rotate(ddI, M), M), M)  # (R, k, b, c, d)
-    T *= s1[:, :, None, None, None]
-    part = s2[:, :, None, None] * E + (s3 / 3)[:, :, None, None] * XX
-    T += part[..., None] * X[:, :, None, None, :]
-    T += part[:, :, :, None, :] * X[:, :, None, :, None]
-    T += part[:, :, None, :, :] * X[:, :, :, None, None]
-    out = _rotate(T, W)  # (R, b, c, d, a)
+    source = s2[:, :, None, None] * E + (s3 / 3)[:, :, None, None] * XX
+    steep = s1[:, :, None, None] * M[:, None]  # (R, k, b, l)
+    repeated = np.broadcast_to(X[:, :, None, :], (r, n, n, n)).copy()
+    out, one, two = np.empty_like(ddI), *torch.empty(2, n**4, dtype=torch.float64)
+    for T, new, w, m, x, part, first, twice in zip(*map(torch.from_numpy, (ddI, out, W, M, X, source, steep, repeated))):
+        torch.bmm(first, T.view(n, n, n * n), out=one.view(n, n, n * n))  # b
+        torch.bmm(m.expand(n * n, n, n), one.view(n * n, n, n), out=two.view(n * n, n, n))  # c
+        torch.mm(two.view(-1, n), m.T, out=one.view(-1, n))  # d
+        one.view(n, n * n, n).baddbmm_(part.view(n, n * n, 1), x.view(n, 1, n))
+        one.view(n * n, n, n).baddbmm_(twice.view(n * n, n, 1), part.view(n * n, 1, n))
+        one.view(n, n, n * n).baddbmm_(x.view(n, n, 1), part.view(n, 1, n * n))
+        torch.mm(w, one.view(n, -1), out=new.view(n, -1))  # a
     Q = rate * (np.einsum("rj,rjcd->rcd", s * s2, XX) + np.einsum("rj,rjcd->rcd", s * s1, E))
-    np.einsum("racda->racd", out)[...] += Q[:, None]
-    np.einsum("rbada->rabd", out)[...] += Q[:, None]
-    np.einsum("rbcaa->rabc", out)[...] += Q[:, None]
+    np.einsum("raacd->racd", out)[...] += Q[:, None]
+    np.einsum("rabad->rabd", out)[...] += Q[:, None]
+    np.einsum("rabca->rabc", out)[...] += Q[:, None]
     return out
 
 
 def _second_two(ddII, W, M, X, H, dH, s, s1, s2, rate):
     """ddII'_abcd = (MMMM ddII)_abcd + Y_ac·H·Y_bd + Y_ac·F_bd + F_ac·Y_bd + δ_ab λ_W/n Σ_j σ'_j² X_jc X_jd.
 
-    Y_ack = W_ak σ''_k X_kc + δ_ac λ_W/n σ_kσ'_k and F_ack = Σ M_al M_cm dH_lkm; laid out (R, a, c, b, d).
+    Y_ack = W_ak σ''_k X_kc + δ_ac λ_W/n σ_kσ'_k and F_ack = Σ M_al M_cm dH_lkm; laid out (R, a, c, b, d). With G = YH/2 + F
+    the middle terms are YGᵀ + GYᵀ, one product.
     """
     r, n, _ = X.shape
     Y = (W * s2[:, None, :])[:, :, None, :] * X.swapaxes(1, 2)[:, None]  # (R, a, c, k)
@@ -138,9 +153,15 @@ def _second_two(ddII, W, M, X, H, dH, s, s1, s2, rate):
     half = M[:, None] @ dH.swapaxes(2, 3)  # (R, l, c, k)
     F = (M @ half.reshape(r, n, n * n)).reshape(r, n * n, n)
     Y = Y.reshape(r, n * n, n)
-    out = _rotate(_rotate(_rotate(_rotate(ddII, M), M), M), M).reshape(r, n * n, n * n)
-    out += np.concatenate([Y, F], 2) @ np.concatenate([Y @ H + F, Y], 2).swapaxes(1, 2)
-    out = out.reshape(r, n, n, n, n)
+    G = Y @ (H / 2) + F
+    left, right = np.concatenate([Y, G], 2), np.concatenate([G, Y], 2)  # (R, ac, 2n)
+    out, one = np.empty_like(ddII), torch.empty(n**4, dtype=torch.float64)
+    for T, new, m, y, g in zip(*map(torch.from_numpy, (ddII, out, M, left, right))):
+        torch.mm(m, T.view(n, -1), out=one.view(n, -1))  # a
+        torch.bmm(m.expand(n, n, n), one.view(n, n, n * n), out=new.view(n, n, n * n))  # c
+        torch.bmm(m.expand(n * n, n, n), new.view(n * n, n, n), out=one.view(n * n, n, n))  # b
+        torch.mm(one.view(-1, n), m.T, out=new.view(-1, n))  # d
+        new.view(n * n, n * n).addmm_(y, g.T)
     same = rate * (X * (s1**2)[..., None]).swapaxes(1, 2) @ X  # (R, c, d)
     np.einsum("racad->racd", out)[...] += same[:, None]
     return out
@@ -174,7 +195,7 @@ def _statistics(z, H, dH, ddI, ddII) -> dict[str, np.ndarray]:
         found["P"] = _off_diagonal(np.einsum("rijj->rij", dH) * z[:, :, None])
         found["Q"] = _off_diagonal(np.einsum("riij->rij", dH) * z[:, None, :])
     if ddI is not None:
-        found["R"] = _off_diagonal(np.einsum("rijji->rij", ddI))
+        found["R"] = _off_diagonal(np.einsum("riijj->rij", ddI))
         found["S"] = _off_diagonal(np.einsum("rijij->rij", ddII))
         found["T"] = _off_diagonal(np.einsum("riijj->rij", ddII))
         found["U"] = _off_diagonal(np.einsum("rijji->rij", ddII))

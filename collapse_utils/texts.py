@@ -53,9 +53,10 @@ def load(source: str) -> Corpus:
     """Return a corpus split by document: about 80 % train, 10 % validation, 10 % test of the characters.
 
     source: python-docs (the topics of the running CPython's `pydoc_data`); tinystories (its first 2,316 stories),
-    tinystories-full or novels, by way of `mirror.fetch`; or the path of a UTF-8 file (documents separated by <|endoftext|>, else by blank lines) or of a folder of *.txt files,
-    a document each; $NAMES and ~ in a path are filled in. The split follows from the texts alone. Raises ValueError for
-    text that cannot be used, OSError for files that are missing or damaged.
+    tinystories-full or novels, by way of `mirror.fetch`; several of these joined by +; or the path of a UTF-8 file
+    (documents separated by <|endoftext|>, else by blank lines) or of a folder of *.txt files, a document each; $NAMES and ~
+    in a path are filled in. The split follows from the texts alone. Raises ValueError for text that cannot be used,
+    OSError for files that are missing or damaged.
     """
     found = _documents(source)
     documents = sorted({text for raw in found if (text := _clean(raw))})
@@ -115,6 +116,8 @@ def _documents(source: str) -> list[str]:
         from pydoc_data.topics import topics
 
         return list(topics.values())
+    if len(parts := source.split("+")) > 1 and all(part in ("python-docs", *OFFICIAL) for part in parts):
+        return [document for part in parts for document in _documents(part)]
     if source in OFFICIAL:
         return _official(source)
     path = Path(os.path.expandvars(source)).expanduser()

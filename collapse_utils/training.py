@@ -1,5 +1,6 @@
 """One training loop for the heavy chapters: AdamW, warm-up and cosine, clipping, checkpoints, and a stop at NaN."""
 
+import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -55,6 +56,14 @@ def order(lengths: np.ndarray, recipe: Recipe, rng: np.random.Generator, window:
     return batches[:steps]
 
 
+def digest(rows, chunk: int = 65536) -> str:
+    """Return the SHA-256 of a data set's rows, read in chunks: part of a checkpoint's key."""
+    found = hashlib.sha256()
+    for start in range(0, len(rows), chunk):
+        found.update(np.ascontiguousarray(rows[start : start + chunk]).data)
+    return found.hexdigest()
+
+
 def optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """Return fused AdamW (β = 0.9, 0.95); weight decay on matrices only, not on biases and norms."""
     wide = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
@@ -77,12 +86,12 @@ def train(
     """Train model in place and return the mean loss of each step, (n_steps,).
 
     loss(model, rows) returns (sum, count) over the items that count; batch(step) returns the rows of a step. With a
-    checkpoint, a file, the state is kept every `every` steps, and a rerun with the same key goes on from it,
-    bit-identically on a CPU. An `accelerate.Accelerator` spreads each batch over its processes.
+    checkpoint, a file, the state is kept every `every` steps, and a rerun with the same key (seed and data), steps and
+    recipe goes on from it, bit-identically on a CPU. An `accelerate.Accelerator` spreads each batch over its processes.
     Raises TrainingError at the first loss that is no number, with the step and the last good checkpoint.
     """
     adam = optimizer(model, recipe)
-    keep = _Checkpoint(checkpoint, key, model, adam)
+    keep = _Checkpoint(checkpoint, f"{key} {n_steps} {recipe}", model, adam)
     losses = keep.load()
     rank, world, network = 0, 1, model
     if accelerator is not None:
@@ -94,10 +103,14 @@ def train(
         for group in adam.param_groups:
             group["lr"] = rate_at(step, n_steps, recipe)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            total, count = loss(network, batch(step)[rank::world])
+            rows = batch(step)
+            part = rows[rank::world]
+            total, count = loss(network, part if len(part) else rows[:1])
         if accelerator is None:
             (total / count).backward()
         else:  # the mean over all processes' items; the gradients are averaged, hence the factor
+            if not len(part):  # fewer rows than processes: this one has a part in the exchange, with no weight
+                total, count = 0 * total, 0
             total, count = total * world, accelerator.reduce(torch.as_tensor(count, device=device), "sum")
             accelerator.backward(total / count)
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)

@@ -19,7 +19,7 @@ from collapse_utils import decoding, feedback_loop, language
 from collapse_utils.regimes import accumulate
 from collapse_utils.store import resumable
 from collapse_utils.tokens import END, Rows, lengths
-from collapse_utils.training import Recipe, TrainingError, order, rate_at, train
+from collapse_utils.training import Recipe, TrainingError, digest, order, rate_at, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 V, L = 40, 24
@@ -132,6 +132,8 @@ def test_impossible_requests_are_refused_before_training():
         language.pretrain(**good)(np.zeros((0, L), np.uint16), np.random.default_rng(0))
     with pytest.raises(ValueError, match="rows must fit the model's context 512; got 600"):
         decoding.decode(model_of("llama-tiny"), 1, 600, decoding.greedy)
+    with pytest.raises(ValueError, match="a prompt must fit the rows of 3 tokens; got 4"):
+        decoding.decode(model_of("llama-tiny"), 1, 3, decoding.greedy, prompt=[1, 2, 3, 4])
 
 
 def test_every_row_is_seen_once_an_epoch_with_little_padding(seed):
@@ -173,6 +175,33 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tmp_pat
 
     with pytest.raises(TrainingError, match=r"not at step 9 \(from 0\); the last good checkpoint is .*state, after 8 steps"):
         train(model, loss, lambda s: rows[4 * s : 4 * s + 4], 12, RECIPE, tmp_path / "state", every=4)
+
+
+@pytest.mark.parametrize("changed", ["key", "steps", "recipe"])
+def test_the_checkpoint_of_another_training_is_not_taken_up(tmp_path, changed):
+    rows, other = corpus(), Recipe(rate=1e-3, epochs=2.0, batch=8)
+    now = {"key": "now" if changed == "key" else "", "recipe": other if changed == "recipe" else RECIPE}
+    steps = 10 if changed == "steps" else 12
+
+    def run(checkpoint, steps, recipe, key, stop=None):
+        def batch(step):
+            if step == stop:
+                raise KeyboardInterrupt
+            return rows[4 * step : 4 * step + 4]
+
+        return train(model_of("llama-tiny", scale=1.0), language.cross_entropy, batch, steps, recipe, checkpoint, 4, key)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "state", 12, RECIPE, "", stop=9)
+    assert (tmp_path / "state").exists()
+    assert (run(tmp_path / "state", steps, **now) == run(None, steps, **now)).all()
+
+
+def test_the_digest_is_of_all_rows_in_order(seed):
+    rows = np.random.default_rng(seed).integers(0, 9, (50, 3)).astype(np.uint16)
+    changed = rows.copy()
+    changed[-1, -1] += 1
+    assert digest(rows, 7) == digest(Rows(rows[:20], rows[20:])) != digest(changed)
 
 
 def losses(folder, n=3, checkpoint=True):
@@ -236,14 +265,14 @@ from collapse_utils import language
 import test_language as t
 accelerator = Accelerator(cpu=True)
 fit = language.pretrain("llama-tiny", t.V, t.L, t.RECIPE, accelerator=accelerator)
-model = fit(t.corpus(), np.random.default_rng(2))
+model = fit(t.corpus(n=65), np.random.default_rng(2))
 if accelerator.is_main_process:
     print(accelerator.num_processes, *model.losses.tolist())
 """
 
 
 def test_two_processes_train_like_one_within_float_error():
-    """accelerate over gloo on the CPU; halves of a batch count as many tokens as they hold, not as half of the loss."""
+    """accelerate over gloo on the CPU; parts of a batch count as many tokens as they hold, also where one has no row."""
     command = ["-c", WORKER.format(here=str(Path(__file__).parent))]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -259,6 +288,32 @@ def test_two_processes_train_like_one_within_float_error():
     world, *found = workers[0].communicate(timeout=240)[0].split()
     assert workers[1].wait(timeout=60) == 0
     assert world == "2"
-    alone = language.pretrain("llama-tiny", V, L, RECIPE)(corpus(), np.random.default_rng(2)).losses
+    rng = np.random.default_rng(2)
+    alone = language.pretrain("llama-tiny", V, L, RECIPE)(rows := corpus(n=65), rng).losses
+    (rng := np.random.default_rng(2)).integers(2**63)
+    assert 1 in map(len, order(lengths(rows), RECIPE, rng))  # a batch that leaves one process without a row
     assert np.allclose(np.array(found, float), alone, rtol=2e-4, atol=1e-5)
     assert not np.allclose(alone[:-1], alone[1:], rtol=2e-4)
+
+
+def test_the_chapter_runs_on_a_text_of_the_reader_by_path(tmp_path):
+    """The same notebook by papermill on a file used nowhere else: docstrings of the standard library."""
+    import argparse
+    import inspect
+    import statistics
+
+    import papermill
+
+    members = [member for module in (argparse, statistics, subprocess, socket) for _, member in inspect.getmembers(module)]
+    found = {inspect.getdoc(m) for m in members if inspect.isfunction(m) or inspect.isclass(m)} - {None}
+    (tmp_path / "text").write_text("<|endoftext|>".join(sorted(found)), encoding="utf-8")
+    tiny = {"n_tokens": 6000, "vocabulary": 300, "context": 16, "epochs": 0.5, "first_epochs": 1.0, "n_fits": 2, "n_seeds": 2}
+    chapter = Path(__file__).parents[1] / "notebooks" / "04_language_models.ipynb"
+    outputs = papermill.execute_notebook(
+        str(chapter), None, parameters={"corpus": str(tmp_path / "text"), "third": "mixture", **tiny}, progress_bar=False
+    )
+    data = [output.get("data", {}) for cell in outputs.cells if cell.cell_type == "code" for output in cell.outputs]
+    verdicts = next(d["application/vnd.collapse.verdicts+json"] for d in data if "application/vnd.collapse.verdicts+json" in d)
+    assert [v["id"] for v in verdicts] == ["GER-14a", "GER-14b", "GER-14c", "GER-14d", "GER-14e"]
+    assert any("text by path" in str(d) for d in data)
+    assert str(tmp_path) not in str(data)

@@ -96,6 +96,23 @@ def test_unigram_chains_follow_the_exact_law_and_not_another_regime_s(regime, se
     assert not agrees(samples, laws[regime][0] * np.arange(1, fits + 1))
 
 
+@pytest.mark.parametrize("regime", ["replace", "accumulate"])
+def test_without_smoothing_a_lost_letter_never_returns(regime, seed):
+    p, n, fits = np.array([0.6, 0.25, 0.1, 0.05]), 15, 6
+    rng = np.random.default_rng(seed)
+    real = Ngram(np.broadcast_to(p, (20_000, 5, 4)), 1).sample(n, rng)
+    loop = feedback_loop(counting(4, 0.0, order=0), real, REGIMES[regime], rng)
+    gone = np.stack([g.model.table[:, 0] == 0 for g in islice(loop, fits)], axis=1)  # (r, fits, K)
+    assert (gone[:, 1:] >= gone[:, :-1]).all()
+    law = theory.lost_letters(p, n, regime, fits)
+    assert agrees(
+        gone.mean(axis=-1)[:, :1] if regime == "accumulate" else gone.mean(axis=-1), law[:1] if regime == "accumulate" else law
+    )
+    assert np.allclose(theory.lost_letters(p, n, "accumulate", fits), ((1 - p) ** n).mean())
+    assert np.isclose(theory.lost_letters(p, n, "replace", 400)[-1], 3 / 4)
+    assert regime == "accumulate" or not agrees(gone.mean(axis=-1), law[0])
+
+
 def test_bigram_chains_follow_the_conditional_law_in_every_generation(seed):
     """E[excess of fit t+1 | fit t] under replace; growth by the first error each time is rejected."""
     a, n, length = table(seed % 7, 3), 12, 5
@@ -111,5 +128,8 @@ def test_bigram_chains_follow_the_conditional_law_in_every_generation(seed):
 
 
 def test_impossible_models_are_refused():
-    with pytest.raises(ValueError, match="alpha must be positive and order 0 or 1; got 0 and 2"):
-        counting(3, 0, order=2)
+    for alpha, order in ((0, 2), (0, 1), (-1, 0), (float("nan"), 0)):
+        with pytest.raises(
+            ValueError, match=rf"alpha must be positive \(or 0 at order 0\) and order 0 or 1; got {alpha} and {order}"
+        ):
+            counting(3, alpha, order=order)

@@ -184,6 +184,16 @@ def test_a_rectangular_haar_layer_needs_its_rule():
     assert networks("haar", 6, 4, 3, 2, np.random.default_rng(0), 1.0, first="gaussian")[0].shape == (2, 4, 6)
 
 
+def test_networks_without_layers_or_neurons_are_refused_and_one_neuron_is_none():
+    for depth, width in ((0, 4), (3, 0)):
+        with pytest.raises(
+            ValueError, match=f"networks: depth and width must be at least 1; got {depth} layers of width {width}"
+        ):
+            networks("gaussian", 4, width, depth, 2, np.random.default_rng(0), 1.0)
+    signs = networks("haar", 1, 1, 3, 50, np.random.default_rng(0), 1.0)  # O(1) is a coin
+    assert all(set(np.unique(w)) == {-1.0, 1.0} for w in signs)
+
+
 def test_biases_are_not_forgotten_in_silence():
     with pytest.raises(ValueError, match="biases of variance C_b need their own.*got C_b = 0.2"):
         next(preactivations("gaussian", "gelu", np.ones((2, 3, 4)), 1.0, 1.0, 0.2))

@@ -126,6 +126,29 @@ def test_simulated_vertices_follow_the_recursion_at_a_width_and_depth_of_their_o
 
 
 @pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
+@pytest.mark.parametrize("name", ["gelu", "tanh"])
+def test_biases_enter_the_vertex_by_the_kernel_alone(seed, name, ensemble):
+    """Simulated with biases from the second layer on; the recursion without them, another kernel, is rejected."""
+    rng = np.random.default_rng([seed, 5])
+    n, depth, networks, k1, c_w, c_b = 150, 4, 12_000, 1.5, 1.6, 1.2
+    g = rng.standard_normal((networks, n))
+    z = np.sqrt(k1) * (g if ensemble == "gaussian" else g * np.sqrt(n / (g**2).sum(1))[:, None])
+    for _ in range(depth - 1):
+        g, size2 = rng.standard_normal((networks, n)), c_w * (A[name].f(z) ** 2).sum(1)
+        z = g * np.sqrt(size2 / (n if ensemble == "gaussian" else (g**2).sum(1)))[:, None]
+        z += np.sqrt(c_b) * rng.standard_normal((networks, n))
+    z2 = z**2
+    k, four = z2.mean(), (z2.sum(1) ** 2 - (z2**2).sum(1)) / (n * (n - 1))
+    samples = n * (four / k**2 - 1 - 2 * (z2.mean(1) / k - 1))
+    law, without = (theory.vertex(A[name], k1, depth, ensemble, None, c_w, b)[-1] for b in (c_b, 0.0))
+    slack = 5.5 * samples.std() / np.sqrt(networks) + 2 * depth * (1 + abs(law)) / n
+    assert abs(samples.mean() - law) < slack
+    other = theory.vertex(A[name], k1, depth, {"haar": "gaussian", "gaussian": "haar"}[ensemble], None, c_w, c_b)[-1]
+    assert abs(samples.mean() - other) > slack
+    assert abs(law - without) > 0.1
+
+
+@pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
 def test_the_next_order_of_a_narrow_network(seed, ensemble):
     rng = np.random.default_rng(seed)
     n, depth, networks = 24, 4, 60_000
@@ -156,6 +179,18 @@ def test_a_linear_haar_network_has_no_kernel_fluctuation():
     assert np.allclose(found["H"], np.arange(1, 13) * (1 + 1.3))
     gaussian = theory.tangent(A["linear"], 1.0, np.zeros(12), 1.0, "gaussian")
     assert np.allclose(gaussian["B"] * np.arange(1, 13) ** 2, np.cumsum(np.arange(12) ** 2))
+
+
+def test_relu_under_haar_weights_has_half_the_gaussian_b():
+    gaussian, haar = (theory.tangent(A["relu"], 2.0, np.ones(20), 1.0, e)["B"] for e in ("gaussian", "haar"))
+    assert np.allclose(haar, gaussian / 2)
+
+
+def test_half_stable_activations_grow_under_both_ensembles():
+    for name, slopes in (("gelu", (4.904, 3.094)), ("swish", (4.923, 3.076))):
+        p = theory.critical(A[name])
+        for ensemble, slope in zip(("gaussian", "haar"), slopes, strict=True):
+            assert np.allclose(np.diff(theory.vertex(A[name], p.k, 40, ensemble, None, p.c_w, p.c_b)), slope, atol=2e-3)
 
 
 def test_far_values_of_the_tangent_tensors():

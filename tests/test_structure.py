@@ -98,7 +98,7 @@ def test_notebooks_keep_the_rules(chapter):
     ]
     nbformat.validate(notebook)
     assert notebook.cells[0].source.startswith("# ")
-    assert len(chapters.declared(chapter, notebook)) <= 12
+    assert len(chapters.declared(chapter, notebook)) <= 14
     assert next(iter(chapters.declared(chapter, notebook))) == "seed"
     assert "params.check()" in code[1].source
     assert len(code) <= 20

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from collapse_utils import claims
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, gather, sweeps
+from workflow import cards, chapters, costs, gather, scorecard, sweeps
 from workflow.cards import ROOT
 
 SMALL = {
@@ -197,8 +198,27 @@ def test_published_sweeps_are_fresh_and_shown(name):
     assert (table["state"] == "done").all()
     assert table[list(sweep.points[0])].to_dict("records") == sweep.points
     assert f"<!-- sweep {name} -->" in (ROOT / "book" / "sweeps" / f"{name}.md").read_text(encoding="utf-8")
+    listed = gather.SWEEPS / name / "verdicts.json"  # published since sweeps keep them
+    for verdict in json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []:
+        assert verdict["rule"] == claims.ledger()[verdict["id"]]["test"], verdict["id"]
+        assert claims.decide(verdict["rule"], verdict["evidence"]) == (verdict["verdict"], verdict["summary"]), verdict["id"]
     page = gather.markdown(sweep)
     assert all(f">{claim}<" in page for claim in gather.verdicts(table)["claim"])
+
+
+def test_the_scorecard_shows_what_only_a_sweep_judges(tmp_path, monkeypatch):
+    verdict = {"id": "DAY-11", "verdict": "holds", "summary": "s", "scale": "laptop", "chapter": "12_ntk_training"}
+    verdict |= {"rule": {"kind": "ordered"}, "evidence": {"n": 14}}
+    other = verdict | {"id": "DAY-13c"}
+    points = [{"corpus": corpus, "n_train": 100} for corpus in ("mnist", "cifar10")]
+    (tmp_path / "sweeps" / "images").mkdir(parents=True)
+    listed = [verdict | {"point": points[0]}, *(other | {"point": point} for point in points)]
+    (tmp_path / "sweeps" / "images" / "verdicts.json").write_text(json.dumps(listed), encoding="utf-8")
+    monkeypatch.setattr(chapters, "RESULTS", tmp_path)
+    found = scorecard.published()
+    assert set(found) == {"DAY-11"}  # two points judge the other: neither is *the* verdict
+    assert found["DAY-11"]["scale"] == "laptop, mnist"
+    assert 'href="sweeps/images.html"' in scorecard.markdown()
 
 
 def test_costs_follow_the_recorded_runs(monkeypatch):

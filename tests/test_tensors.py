@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims, tensors
-from collapse_utils.orthogonal import activation, networks, normalised
+from collapse_utils.orthogonal import Activation, activation, networks, normalised
 from collapse_utils.theory import signal as theory
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
@@ -56,7 +56,7 @@ def test_recursions_are_the_derivatives_of_automatic_differentiation(name, ensem
     assert z.shape == (2, n)
     for i in range(2):
         expected = differentiated(name, x, [w[i] for w in weights], rates_b, rate_w)
-        found = (H[i], dH[i], np.moveaxis(ddI[i], -1, 0), ddII[i].swapaxes(1, 2))
+        found = (H[i], dH[i], ddI[i], ddII[i].swapaxes(1, 2))
         for own, other in zip(found, expected, strict=True):
             assert np.abs(own - other).max() < 1e-11 * max(1.0, np.abs(other).max())
             assert np.abs(other).max() > 1e-3
@@ -77,6 +77,19 @@ def test_the_released_slip_is_not_a_derivative_and_moves_t():
     for one in range(4):
         gap = slip[1][2][0, one, :, one] - right[1][2][0, one, :, one]
         assert np.allclose(gap, printed - meant, atol=1e-15)
+
+
+def test_under_haar_weights_the_slip_moves_t_and_hardly_anything_else(seed):
+    depth, x = 9, np.random.default_rng([seed, 1]).uniform(size=6)
+    right, slip = (
+        tensors.tensors(
+            activation("tanh"), drawn("haar", 6, depth, np.random.default_rng(seed)), x, 60, 1 / np.arange(1, 10), slip=s
+        )
+        for s in (False, True)
+    )
+    ratio = {q: slip[q].mean(0)[-1] / right[q].mean(0)[-1] for q in "RSTU"}
+    assert all(abs(ratio[q] - 1) < 0.01 for q in "SU")
+    assert ratio["T"] < 0.9
 
 
 def drawn(ensemble, n, depth, rng, c_w=1.0, first=None):
@@ -101,7 +114,7 @@ def test_statistics_are_means_over_pairs():
     rng = np.random.default_rng(3)
     z, H, dH = (rng.standard_normal((2, *[4] * k)) for k in (1, 2, 3))
     ddI, ddII = (rng.standard_normal((2, 4, 4, 4, 4)) for _ in range(2))
-    found = tensors._statistics(z, H, dH, np.moveaxis(ddI, 1, -1), ddII.swapaxes(2, 3))
+    found = tensors._statistics(z, H, dH, ddI, ddII.swapaxes(2, 3))
     pair = [(i, j) for i in range(4) for j in range(4) if i != j]
     plain = {
         "A": lambda i, j: H[:, i, i] * H[:, j, j],
@@ -176,6 +189,52 @@ def test_tensors_follow_the_recursions_at_a_width_and_depth_of_their_own(seed, n
         assert abs(samples.mean() - law[key][-1]) < slack, key
         told_apart += abs(samples.mean() - rival[key][-1]) > slack
     assert told_apart >= 2
+
+
+@pytest.mark.parametrize("ensemble", ["gaussian", "haar"])
+def test_an_activation_width_and_depth_used_nowhere_follow_the_recursions(seed, ensemble):
+    """σ = a·arctan(bz) + c·z/√(1 + z²) + d·log cosh z with random a … d, random width, depth, rates and weight variance."""
+    rng = np.random.default_rng([seed, 7])
+    a, b, c, d = rng.uniform([0.3, 0.5, 0.2, -0.2], [0.8, 1.5, 0.7, 0.2])
+    f = lambda z: a * np.arctan(b * z) + c * z / np.sqrt(1 + z**2) + d * np.log(np.cosh(z))  # noqa: E731
+    slope = lambda z: a * b / (1 + (b * z) ** 2) + c * (1 + z**2) ** -1.5 + d * np.tanh(z)  # noqa: E731
+    n, depth, count = int(rng.integers(41, 60)), int(rng.integers(3, 7)), 1500
+    k1, rates_b, rate_w, c_w = rng.uniform(0.5, 1.5), rng.uniform(0.3, 1, depth), rng.uniform(0.6, 1.2), rng.uniform(0.9, 1.3)
+    x = rng.standard_normal(n)
+    x *= np.sqrt(k1 / c_w * n / (x @ x))
+    own, act = Activation(f, slope, np.zeros_like, np.zeros_like), theory.Activation("drawn", f, slope)
+    found = tensors.tensors(own, drawn(ensemble, n, depth, rng, c_w), x, count, rates_b, rate_w, order=1)
+    other = {"gaussian": "haar", "haar": "gaussian"}[ensemble]
+    law, rival = (theory.tangent(act, k1, rates_b, rate_w, e, c_w=c_w) for e in (ensemble, other))
+    assert found["K"].mean(0) == pytest.approx(law["K"], rel=0.08)
+    assert found["H"].mean(0) == pytest.approx(law["H"], rel=0.08)
+    told_apart = 0
+    for key in "VABDF":
+        samples = normalised(key, found, n)[:, -1]
+        slack = ALARM * samples.std(ddof=1) / np.sqrt(count) + (4 + 8 * abs(law[key][-1])) / n  # the next order
+        assert abs(samples.mean() - law[key][-1]) < slack, key
+        told_apart += abs(samples.mean() - rival[key][-1]) > slack
+    assert told_apart >= 1
+
+
+def test_the_mean_kernel_is_shifted_as_the_recursion_says_and_relu_s_is_not(seed):
+    """GELU with biases at widths 15 and 30, extrapolated to infinite width: n(E H/Θ − 1) → κ_H; zero, ReLU's value, is rejected."""
+    rng, depth, count, k1, c_w, c_b = np.random.default_rng([seed, 3]), 5, 40_000, 1.0, 1.5, 0.1
+    setting = theory.ACTIVATIONS["gelu"], k1, np.ones(depth), 0.8
+    law = theory.tangent(*setting, "gaussian", c_w=c_w, c_b=c_b)["H"][-1]
+    shift = theory.tangent_shift(*setting, c_w, c_b)[-1]
+    scaled, errors = [], []
+    for n in (15, 30):
+        biases = lambda r, n=n: np.sqrt(c_b) * rng.standard_normal((r, depth, n))  # noqa: E731
+        x = np.full(n, np.sqrt(k1 / c_w))
+        draw = drawn("gaussian", n, depth, rng, c_w)
+        h = tensors.tensors(activation("gelu"), draw, x, count, np.ones(depth), 0.8, order=1, biases=biases)["H"][:, -1] / law
+        scaled.append(n * (h.mean() - 1))
+        errors.append(n * h.std() / np.sqrt(count))
+    found, error = 2 * scaled[1] - scaled[0], np.hypot(2 * errors[1], errors[0])
+    assert abs(found - shift) < ALARM * error + 0.2 * abs(shift)  # the order after the next
+    assert abs(found) > ALARM * error
+    assert np.abs(theory.tangent_shift(theory.ACTIVATIONS["relu"], 2.0, np.ones(depth), 0.8, 2.0)).max() < 1e-12
 
 
 @pytest.mark.parametrize(

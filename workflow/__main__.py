@@ -25,7 +25,8 @@ def main() -> int:
     parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
     parser.add_argument("--set", default="", dest="settings", help='parameters, e.g. "n_generations=20 seed=3"')
     parser.add_argument("--sweep", default="", help="a file of sweeps/, by name or path")
-    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="cores here; on a cluster, jobs at a time")
+    parser.add_argument("--executor", default="", help="a Snakemake executor, e.g. slurm; its settings in $SNAKEMAKE_PROFILE")
     args = parser.parse_args()
     try:
         with _only_one():
@@ -104,7 +105,7 @@ def _sweep(args) -> tuple:
     """Run what is due of a sweep and gather it; return the sweep and its table."""
     planned = sweeps.read(args.sweep)
     runs = sweeps.plans(planned)
-    _execute(runs, {"sweep": args.sweep}, args.cores)
+    _execute(runs, {"sweep": args.sweep}, args.cores, args.executor)
     return planned, gather.gather(planned, runs)
 
 
@@ -131,17 +132,19 @@ def publish_all(args) -> int:
 
 def _execute_chapters(args) -> tuple[list[chapters.Run], bool]:
     plans = chapters.planned(args.scale, args.chapter, args.settings)
-    return _execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.settings}, args.cores)
+    return _execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.settings}, args.cores, args.executor)
 
 
-def _execute(plans: list[chapters.Run], config: dict, cores: int) -> tuple[list[chapters.Run], bool]:
+def _execute(plans: list[chapters.Run], config: dict, cores: int, executor: str) -> tuple[list[chapters.Run], bool]:
     """Run what is planned and not yet done, through Snakemake; return the finished runs and whether one failed."""
     due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
     if due:
-        print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale on {cores} cores", file=sys.stderr)
+        where = f"by {executor}, {cores} jobs at a time" if executor else f"on {cores} cores"
+        print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale {where}", file=sys.stderr)
         path = chapters.BUILD / "config.json"
         path.write_text(json.dumps(config))
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--nolock", "--keep-going", "--rerun-incomplete",
+        places = ["--executor", executor, "--jobs", str(cores), "--latency-wait", "30"] if executor else ["--cores", str(cores)]
+        command = [sys.executable, "-m", "snakemake", *places, "--nolock", "--keep-going", "--rerun-incomplete",
                    "--rerun-triggers", "mtime", "--directory", str(chapters.BUILD / "snakemake"),
                    "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(path)]  # fmt: skip
         started = time.perf_counter()

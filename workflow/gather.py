@@ -18,18 +18,20 @@ WORDS = ("holds", "fails", "inconclusive")
 
 
 def gather(sweep: Sweep, runs: list[chapters.Run]) -> pd.DataFrame:
-    """Write points.parquet (parameters, numbers, verdicts), costs.parquet and a folder with each point's notebook; return the points.
+    """Write points.parquet (parameters, numbers, verdicts), costs.parquet, verdicts.json and a folder with each point's notebook; return the points.
 
     A point without a finished run is marked `failed`, its numbers left empty. The first table depends on the runs
     alone, byte by byte; times, memory and versions are in the second.
     """
-    rows, costs = [], []
+    rows, costs, said_of = [], [], []
     for point, run in zip(sweep.points, runs, strict=True):
         card = run.folder / "card.json"
         done = card.exists()
         rows.append(point | {"key": run.key, "state": "done" if done else "failed"} | (_measured(run) if done else {}))
         if done:
             said = json.loads(card.read_text(encoding="utf-8"))
+            found = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
+            said_of += [{**verdict, "point": point, "chapter": run.chapter} for verdict in found]
             costs.append(
                 point
                 | {
@@ -44,6 +46,7 @@ def gather(sweep: Sweep, runs: list[chapters.Run]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table.to_parquet(scratch / "points.parquet", index=False)
     pd.DataFrame(costs).to_parquet(scratch / "costs.parquet", index=False)
+    (scratch / "verdicts.json").write_text(json.dumps(said_of) + "\n", encoding="utf-8")
     for instance, run in zip(sweep.instances, runs, strict=True):
         if (run.folder / "executed.ipynb").exists():
             (scratch / instance).mkdir(parents=True)
@@ -79,10 +82,11 @@ def draw(sweep: Sweep, table: pd.DataFrame, path: Path) -> None:
     done = table[table["state"] == "done"]
     keep = [name for name in dict.fromkeys((show["x"], panels, lines)) if name]
     long = done.rename(columns=names).melt(keep, list(names.values()), "number", show.get("label", "value"))
+    points_only = {} if pd.api.types.is_numeric_dtype(long[show["x"]]) else {"linewidth": 0}  # names have no order to join
     grid = seaborn.relplot(
         long, x=show["x"], y=show.get("label", "value"), hue=lines or "number", style="number" if len(names) > 1 else None, markers=["o", "s", "D", "^"][: len(names)] if len(names) > 1 else None,
         col=panels, col_wrap=min(3, long[panels].nunique()) if panels else None, kind="line", dashes=False, palette="colorblind", height=3, aspect=1.2,
-        marker=None if len(names) > 1 else "o", facet_kws={"despine": True},
+        marker=None if len(names) > 1 else "o", facet_kws={"despine": True}, **points_only,
     )  # fmt: skip
     theory = show.get("theory", [])
     for at, ax in grid.axes_dict.items() if panels else [(None, grid.ax)]:
@@ -112,7 +116,7 @@ def publish(sweep: Sweep, table: pd.DataFrame) -> None:
     target = SWEEPS / sweep.name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in ("points.parquet", "costs.parquet", "card.json"):
+    for name in ("points.parquet", "costs.parquet", "verdicts.json", "card.json"):
         shutil.copy(sweep.folder / name, target / name)
     draw(sweep, table, target / "figure.png")
 
@@ -129,7 +133,8 @@ def markdown(sweep: Sweep) -> str:
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
     image = base64.b64encode((folder / "figure.png").read_bytes()).decode()
-    alt = f"{', '.join(shown(sweep).values())} against {sweep.show['x']} at the {len(table)} points of the sweep, in small multiples; theory dashed."
+    alt = f"{', '.join(shown(sweep).values())} against {sweep.show['x']} at the {len(table)} points of the sweep"
+    alt += ", in small multiples" * ("panels" in sweep.show) + ("; theory dashed." if "theory" in sweep.show else ".")
     rows = "".join(
         f"<tr><td>{row['claim']}</td>" + "".join(f'<td class="verdict {word if row[word] else "not-run"}">{row[word]}</td>' for word in WORDS)
         + f"<td>{html.escape(row['first failure'])}</td></tr>" for row in verdicts(table).to_dict("records")

@@ -26,7 +26,20 @@ def published() -> dict[str, dict]:
         card = chapters.published(chapter, chapters.PUBLISHED, "card")
         for verdict in chapters.published(chapter, chapters.PUBLISHED, "verdicts") or []:
             found[verdict["id"]] = {**verdict, "chapter": chapter, "card": card}
-    return found
+    return _from_sweeps() | found
+
+
+def _from_sweeps() -> dict[str, dict]:
+    """Return {claim: verdict} of the claims that exactly one point of one published sweep judges, with what it ran on."""
+    found: dict[str, list[dict]] = {}
+    for path in sorted((chapters.RESULTS / "sweeps").glob("*/verdicts.json")):
+        for verdict in json.loads(path.read_text(encoding="utf-8")):
+            found.setdefault(verdict["id"], []).append({**verdict, "sweep": path.parent.name, "card": None})
+    return {
+        id_: {**one, "scale": ", ".join([one["scale"], *(v for v in one["point"].values() if isinstance(v, str))])}
+        for id_, (one, *others) in found.items()
+        if not others
+    }
 
 
 def rerun() -> dict[str, dict]:
@@ -159,7 +172,8 @@ def run_line(chapter: str, card: dict | None) -> str:
 
 
 def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
-    link = f'<a href="../notebooks/{claim["chapter"]}.html#verdicts">{id_}</a>'
+    page = f"sweeps/{ours['sweep']}.html" if ours and "sweep" in ours else f"../notebooks/{claim['chapter']}.html#verdicts"
+    link = f'<a href="{page}">{id_}</a>'
     number = html.escape(claim.get("published", "–").strip())
     measured = html.escape(ours["summary"]) + _size(ours) if ours else "–"
     said = f"{link} {html.escape(claim['says'].strip())} <i>({_where(claim)})</i>"

@@ -79,19 +79,31 @@ def count_chain(p: np.ndarray, n: int, alpha: float, regime: str, n_fits: int) -
     Each count is a Markov chain of its own: replace S' ~ Bin(n, q); replace_multiple S' ~ Bin(t·n, q); accumulate
     S' = S + Bin(n, q), M = t·n, the urn with smoothing. p: (K,), the law of the n letters of D_0.
     """
-    p, k = np.asarray(p, float), len(p)
-    law, found = binomial(n, p), []
+    p = np.asarray(p, float)
+    return np.array([p @ (np.log(p) - law @ np.log(q)) for law, q in _count_laws(p, n, alpha, regime, n_fits)])
+
+
+def lost_letters(p: np.ndarray, n: int, regime: str, n_fits: int) -> np.ndarray:
+    """Exact mean share of the letters that have no count at fits 1 … n_fits without smoothing; none ever returns (ours).
+
+    Zero is an absorbing state of each count: replace Bin(n, S/n); accumulate keeps what the real data had, (1 − p_j)^n.
+    """
+    return np.array([law[:, 0].mean() for law, _ in _count_laws(np.asarray(p, float), n, 0.0, regime, n_fits)])
+
+
+def _count_laws(p, n, alpha, regime, n_fits):
+    """The law of each count (K, M + 1) and the estimate q (M + 1,) at each fit; M the letters read."""
+    law = binomial(n, p)
     for t in range(1, n_fits + 1):
         read = n if regime == "replace" else t * n
-        q = (np.arange(read + 1) + alpha) / (read + k * alpha)
-        found.append(p @ (np.log(p) - law @ np.log(q)))
+        q = (np.arange(read + 1) + alpha) / (read + len(p) * alpha)
+        yield law, q
         if regime == "accumulate":
-            moved, law = law, np.zeros((k, read + n + 1))
+            moved, law = law, np.zeros((len(p), read + n + 1))
             for s, row in enumerate(binomial(n, q)):
                 law[:, s : s + n + 1] += moved[:, s, None] * row
         else:
             law = law @ binomial(n if regime == "replace" else read + n, q)
-    return np.array(found)
 
 
 def binomial(n: int, q) -> np.ndarray:

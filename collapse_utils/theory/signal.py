@@ -131,11 +131,14 @@ def kernels(act: Activation, k1: float, depth: int, c_w: float, c_b: float = 0.0
     return np.array(path)
 
 
-def vertex(act: Activation, k1: float, depth: int, ensemble: str, first: str | None = None, c_w: float | None = None):
-    """Return V/K² of layers 1 … depth at leading order in 1/n, V = n·Cov(z_i², z_j²), square layers, C_b = 0: (depth,).
+def vertex(
+    act: Activation, k1: float, depth: int, ensemble: str, first: str | None = None, c_w: float | None = None, c_b: float = 0.0
+):
+    """Return V/K² of layers 1 … depth at leading order in 1/n, V = n·Cov(z_i², z_j²), square layers: (depth,).
 
     V' = χ∥²V + C_W²[⟨σ⁴⟩ − s⟨σ²⟩²], s = 1 for Gaussian weights, 3 for Haar (Day et al. 2023, 2310.07765); V^(1) = 0 or
-    −2K². `first` is the ensemble of the first layer where it differs (mixed0); c_w is the critical one by default.
+    −2K². `first` is the ensemble of the first layer where it differs (mixed0); c_w is the critical one by default. A bias
+    of variance c_b from the second layer on enters by K' = C_b + C_W⟨σ²⟩ alone (ours, for Haar).
     """
     c_w, sources = critical(act).c_w if c_w is None else c_w, {"gaussian": 1.0, "haar": 3.0}
     k, v, path = float(k1), {"gaussian": 0.0, "haar": -2.0}[first or ensemble] * k1**2, []
@@ -143,7 +146,7 @@ def vertex(act: Activation, k1: float, depth: int, ensemble: str, first: str | N
         path.append(v / k**2)
         second, fourth = (average(lambda z, p=p: act.f(z) ** p, k) for p in (2, 4))
         v = chi_parallel(act, k, c_w) ** 2 * v + c_w**2 * (fourth - sources[ensemble] * second**2)
-        k = c_w * second
+        k = c_b + c_w * second
     return np.array(path)
 
 
@@ -166,9 +169,16 @@ def vertex_scale_invariant(nu: float, n, depth: int, ensemble: str) -> np.ndarra
 
 
 def tangent(
-    act: Activation, k1: float, rates_b, rate_w: float, ensemble: str, first: str | None = None, c_w: float | None = None
+    act: Activation,
+    k1: float,
+    rates_b,
+    rate_w: float,
+    ensemble: str,
+    first: str | None = None,
+    c_w: float | None = None,
+    c_b: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """Return {"K", "H", "V", "A", "B", "D", "F"} of layers 1 … len(rates_b), leading order in 1/n, square layers, C_b = 0.
+    """Return {"K", "H", "V", "A", "B", "D", "F"} of layers 1 … len(rates_b), leading order in 1/n, square layers.
 
     H is the mean NTK Θ' = λ_b + ⟨y⟩, y = λ_W σ² + C_W Θ σ'² (Roberts et al. 2022, 2106.10165, Eq. 8.12), the same for both
     ensembles. With ∂ = d⟨y⟩/dK and s = 0 for Gaussian, 1 for Haar weights (ours; s = 0: Roberts et al. 2022, Section 8.3)
@@ -192,8 +202,25 @@ def tangent(
         b = across**2 * b + (c_w * h) ** 2 * (mean(lambda z: act.slope(z) ** 4) - s * slope**2)
         f = along**2 * f + c_w**2 * h * (mean(lambda z: (act.f(z) * act.slope(z)) ** 2) - s * size * slope)
         v = along**2 * v + c_w**2 * (mean(lambda z: act.f(z) ** 4) - (1 + 2 * s) * size**2)
-        k, h = c_w * size, rate + y_mean
+        k, h = c_b + c_w * size, rate + y_mean
     return dict(zip("KHVABDF", np.array(rows).T, strict=True))
+
+
+def tangent_shift(act: Activation, k1: float, rates_b, rate_w: float, c_w: float, c_b: float = 0.0) -> np.ndarray:
+    """Return κ_H of layers 1 … len(rates_b): the mean NTK of Gaussian networks is Θ(1 + κ_H/n) to first order: (depth,) (ours).
+
+    With κ, θ the shifts of K and Θ times n, g = ⟨σ²⟩, p = ⟨σ'²⟩ and derivatives in K: κ' = C_W(gₖκ + ½gₖₖV) and
+    θ' = λ_W κ'/C_W + C_W[pθ + Θ(pₖκ + ½pₖₖV) + (D + 2F)pₖ]; both stay zero where gₖₖ = pₖ = 0 (scale-invariant).
+    """
+    found = tangent(act, k1, rates_b, rate_w, "gaussian", c_w=c_w, c_b=c_b)
+    kappa, theta, path = 0.0, 0.0, []
+    for k, h, v, d, f in zip(*(found[q] for q in "KHVDF"), strict=True):
+        path.append(theta / h)
+        g, p = (_derivatives(lambda z, s=s: s(z) ** 2, k, 2) / k ** np.arange(3) for s in (act.f, act.slope))
+        grown = g[1] * kappa + g[2] / 2 * v * k**2
+        theta = rate_w * grown + c_w * (p[0] * theta + h * (p[1] * kappa + p[2] / 2 * v * k**2) + (d + 2 * f) * h * k * p[1])
+        kappa = c_w * grown
+    return np.array(path)
 
 
 def _derivatives(f, k, top: int) -> np.ndarray:

@@ -1,0 +1,63 @@
+"""A sweep through Slurm, with a job that is cancelled and a resume. Needs a cluster; `.ci/slurm` starts one of one machine."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from test_sweeps import SMALL, command, copy, run, write  # noqa: F401
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("sbatch") or subprocess.run(["sinfo"], capture_output=True, check=False).returncode != 0,
+    reason="no Slurm cluster answers (.ci/slurm starts one)",
+)
+PROFILE = {  # what a user writes once for a cluster; this one keeps no accounts, so that the queue tells how jobs end
+    "slurm-status-command": "squeue", "slurm-no-account": True, "slurm-keep-successful-logs": True,
+    "slurm-init-seconds-before-status-checks": 5, "default-resources": ["runtime=30"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(PROFILE))
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path / "profile"))
+
+
+def queue():
+    """The numbers of the jobs that run or wait."""
+    return subprocess.run(["squeue", "--noheader", "--format=%i %T"], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profile):  # noqa: F811
+    here = run(copy, "--sweep", write(copy, SMALL, "here"))
+    assert here.returncode == 0, here.stderr
+    there = write(copy, SMALL | {"fixed": SMALL["fixed"] | {"seed": 0}}, "there")  # other keys: every point runs again
+    shutil.rmtree(copy / ".build" / "runs")
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        [*command("--sweep", there), "--executor", "slurm"], cwd=copy, env=environment, stderr=subprocess.PIPE
+    )
+    deadline = time.time() + 120
+    while "RUNNING" not in (jobs := queue()) and time.time() < deadline:
+        time.sleep(0.1)
+    job = jobs[jobs.index("RUNNING") - 1]
+    subprocess.run(["scancel", "--signal=KILL", job], check=True)
+    error = child.communicate(timeout=300)[1].decode()
+    assert child.returncode == 1, error
+    assert "4 runs due at smoke scale by slurm" in error
+    assert "Not finished: 02_linear_models" in error
+    cards = {path: path.stat().st_mtime_ns for path in (copy / ".build" / "runs").rglob("card.json")}
+    assert len(cards) == 3
+    again = run(copy, "--sweep", there, "--executor", "slurm")
+    assert again.returncode == 0, again.stderr
+    assert "1 of 4 runs due" in again.stderr
+    assert all(path.stat().st_mtime_ns == written for path, written in cards.items())
+    logs = list((copy / ".build" / "snakemake" / ".snakemake" / "slurm_logs").rglob("*.log"))
+    assert len(logs) == 5  # four points, one of them twice: by Slurm, and by nothing else
+    tables = [pd.read_parquet(copy / ".build" / "sweeps" / name / "points.parquet") for name in ("here", "there")]
+    numbers = [table.select_dtypes("number") for table in tables]
+    pd.testing.assert_frame_equal(*numbers, check_exact=True)
