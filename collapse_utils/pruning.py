@@ -1,0 +1,296 @@
+"""Dropping layers from any decoder of `transformers`: distances between layers, what to keep, the pruned model.
+
+Layers are numbered 0 … L−1, and x^(l) is the residual stream that layer l reads: x^(0) is the embedding, x^(L) what the
+last layer writes, before the final norm. Token rows are arrays ids (N, T) with a mask (N, T) of the tokens that count.
+"""
+
+import copy
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from torch import nn
+
+ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
+
+
+def load(model_id: str):
+    """Return the model, in float32 and evaluation mode, and its tokenizer, from a local folder or the Hugging Face hub.
+
+    Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for
+    a folder without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve.
+    """
+    import transformers
+
+    folder = Path(os.path.expandvars(model_id)).expanduser()
+    if folder.is_dir():
+        for needed in ("config.json", "*.safetensors", "tokenizer*.json"):
+            if not any(folder.glob(needed)):
+                raise OSError(f"load: {folder} must hold {needed}; no such file; write it with save_pretrained.")
+    else:
+        folder = _download(model_id)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    except (ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"load: {model_id} must be a causal language model that transformers knows; got: {reason}") from None
+    stack(model)
+    return model.eval(), transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def stack(model) -> nn.ModuleList:
+    """Return the model's decoder layers. Raises ValueError for a model without a stack of them."""
+    depth = getattr(model.config, "num_hidden_layers", None)
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth and len({type(layer) for layer in module}) == 1:
+            return module
+    raise ValueError(f"pruning: the model must have a stack of decoder layers; got {type(model).__name__} without one.")
+
+
+@contextmanager
+def states(model, chosen: Callable = lambda x: x) -> Iterator[list[torch.Tensor]]:
+    """Yield a list that a forward pass inside fills with chosen(x^(l)) for l = 0 … L, raw residual stream, in float32."""
+    layers, found = stack(model), []
+
+    def enter(module, args, kwargs):
+        found[:] = [chosen(args[0] if args else kwargs["hidden_states"]).detach().float()]
+
+    def leave(module, args, output):
+        found.append(chosen(output[0] if isinstance(output, tuple) else output).detach().float())
+
+    handles = [layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
+    handles += [layer.register_forward_hook(leave) for layer in layers]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def angular(x: torch.Tensor) -> torch.Tensor:
+    """Return arccos(cos)/π in [0, 1] (Gromov 2024, 2403.17887, Eq. 7) of states (L + 1, m, d): (L + 1, L + 1, m)."""
+    return torch.arccos(cosine(x).clamp(-1, 1)) / torch.pi
+
+
+def influence(x: torch.Tensor) -> torch.Tensor:
+    """Return 1 − cos (block influence, Men 2024, 2403.03853, Eq. 1) of states (L + 1, m, d): (L + 1, L + 1, m)."""
+    return 1 - cosine(x)
+
+
+def cosine(x: torch.Tensor) -> torch.Tensor:
+    """Return the cosine of every pair of states (L + 1, m, d), in float64: (L + 1, L + 1, m)."""
+    x = x.double()
+    unit = (x / x.norm(dim=-1, keepdim=True)).transpose(0, 1)  # (m, L + 1, d)
+    return (unit @ unit.transpose(1, 2)).permute(1, 2, 0)
+
+
+def cka(x: torch.Tensor) -> torch.Tensor:
+    """Return 1 − CKA (linear, Kornblith 2019, 1905.00414, Eq. 3) over the m items of states (L + 1, m, d): (L + 1, L + 1, 1)."""
+    x = x.double() - x.double().mean(dim=1, keepdim=True)
+    gram = x @ x.transpose(1, 2)  # (L + 1, m, m)
+    inner = torch.einsum("aij,bij->ab", gram, gram)
+    norm = inner.diagonal().sqrt()
+    return (1 - inner / norm[:, None] / norm)[..., None]
+
+
+@dataclass(frozen=True)
+class Distances:
+    """mean and se (L + 1, L + 1): entry [l, k] compares x^(l) and x^(k); n samples."""
+
+    mean: np.ndarray
+    se: np.ndarray
+    n: int
+
+    def row(self, n: int) -> np.ndarray:
+        """Return the distances across blocks of n layers, by their first layer l = 0 … L − n: (L − n + 1,)."""
+        if not 1 <= n < len(self.mean):
+            raise ValueError(f"row: a block must have between 1 and {len(self.mean) - 1} layers; got {n}.")
+        return np.diagonal(self.mean, n)
+
+    def start(self, n: int) -> int:
+        """Return l*(n), the first layer of the block of n layers with the smallest distance (Gromov 2024, Eq. 6)."""
+        return int(np.argmin(self.row(n)))
+
+
+def distances(
+    model, ids, mask, metric: Callable = angular, every: bool = False, normed: bool = False, batch: int = 8
+) -> Distances:
+    """Return the metric between all pairs of layers' inputs, streamed over batches: no more than one batch is held.
+
+    metric maps states (L + 1, m, d) to (L + 1, L + 1, k). A sample is the last token that counts of a row or, with
+    `every`, the mean over all of its tokens. normed takes x^(L) after the final norm, as output_hidden_states has it.
+    Raises ValueError for a row without a token and for states that are not finite, with the layer.
+    """
+    total, squares, n = 0.0, 0.0, 0
+    for start in range(0, len(ids), batch):
+        samples = _samples(model, ids[start : start + batch], mask[start : start + batch], metric, every, normed)
+        total, squares, n = total + samples.sum(-1), squares + (samples**2).sum(-1), n + samples.shape[-1]
+    mean = total / n
+    spread = (squares / n - mean**2).clamp(min=0) / max(n - 1, 1)
+    return Distances(mean.numpy(), spread.sqrt().numpy(), n)
+
+
+def without(depth: int, dropped: Sequence[int]) -> tuple[int, ...]:
+    """Return the layers to keep, 0-based and ascending, of a stack with `depth` layers once `dropped` are gone."""
+    gone = set(dropped)
+    if not (gone <= set(range(depth)) and len(gone) < depth):
+        raise ValueError(f"without: dropped layers must lie in 0 … {depth - 1} and leave one; got {sorted(gone)}.")
+    return tuple(layer for layer in range(depth) if layer not in gone)
+
+
+def kept(strategy: str, depth: int, n: int, found: Distances | None = None, rng=None) -> tuple[int, ...]:
+    """Return the layers to keep, 0-based, when n of `depth` go by a strategy.
+
+    similar: the block l*(n) of found; deepest: L−1−n … L−2, the last layer stays (Gromov 2024, Sec. 4.4); first: 0 … n−1;
+    random: a block drawn by rng; separate: the n layers with the smallest single distance in found (Men 2024, with
+    influence as the metric). Raises ValueError for another name, or for n that is not between 0 and L − 1.
+    """
+    if not 0 <= n < depth:
+        raise ValueError(f"kept: n must lie between 0 and {depth - 1} for {depth} layers; got {n}.")
+    starts = {
+        "similar": lambda: found.start(n),
+        "deepest": lambda: depth - 1 - n,
+        "first": lambda: 0,
+        "random": lambda: int(rng.integers(depth - n + 1)),
+    }
+    if strategy == "separate":
+        return without(depth, np.argsort(found.row(1), kind="stable")[:n].tolist())
+    if strategy not in starts:
+        raise ValueError(f"kept: strategy must be one of {', '.join([*starts, 'separate'])}; got {strategy!r}.")
+    first = starts[strategy]() if n else 0
+    return without(depth, range(first, first + n))
+
+
+def greedy(loss: Callable, depth: int, n: int) -> list[tuple[int, ...]]:
+    """Return the layers kept after 0, 1, …, n removals, each the one whose loss(layers) is least (SLEB, 2402.09025).
+
+    The first and the last layer stay, as in the released code; it takes about n·L evaluations.
+    """
+    if not 0 <= n <= depth - 2:
+        raise ValueError(f"greedy: n must lie between 0 and {depth - 2} for {depth} layers; got {n}.")
+    path = [tuple(range(depth))]
+    for _ in range(n):
+        candidates = [tuple(k for k in path[-1] if k != gone) for gone in path[-1][1:-1]]
+        path.append(min(candidates, key=loss))
+    return path
+
+
+def prune(model, layers: Sequence[int]):
+    """Return a model of these layers alone, in this order, that shares every weight with the given one.
+
+    Its configuration has the new depth, lists by layer (`layer_types`) are cut, and layers are renumbered from 0, so that
+    key-value caches, save_pretrained and from_pretrained work. Raises ValueError for layers that are not there.
+    """
+    depth = len(stack(model))
+    if not layers or not set(layers) <= set(range(depth)) or len(set(layers)) < len(layers):
+        raise ValueError(f"prune: layers must be different ones of 0 … {depth - 1}; got {list(layers)}.")
+    shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    found = copy.deepcopy(model, shared)
+    old = stack(found)
+    new = nn.ModuleList(old[layer] for layer in layers)
+    for module in found.modules():
+        for name, child in module.named_children():
+            if child is old:
+                setattr(module, name, new)
+    for name, value in found.config.to_dict().items():
+        if isinstance(value, list) and len(value) == depth:
+            setattr(found.config, name, [value[layer] for layer in layers])
+    found.config.num_hidden_layers = len(layers)
+    for i, layer in enumerate(new):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = i
+    return found
+
+
+@contextmanager
+def silenced(model, part: str, layers: Sequence[int]) -> Iterator[None]:
+    """Switch off the attention or the feed-forward part of these layers: it adds nothing to the residual stream."""
+    names = {"attention": ATTENTION, "feed_forward": FEED_FORWARD}[part]
+
+    def nothing(module, args, output):
+        return (torch.zeros_like(output[0]), *output[1:]) if isinstance(output, tuple) else torch.zeros_like(output)
+
+    handles = []
+    for layer in layers:
+        inner = [child for name, child in stack(model)[layer].named_children() if name in names]
+        if len(inner) != 1:
+            raise ValueError(f"silenced: layers must have one part named {' or '.join(names)}; got {type(stack(model)[layer]).__name__}.")
+        handles.append(inner[0].register_forward_hook(nothing))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def merge(model, first: int, m: int, how: str):
+    """Return a model whose layers first … first + m are merged into one (LaCo, 2402.11187), in matrices of its own.
+
+    how: sum, θ_l + Σ_k (θ_{l+k} − θ_l), as the paper has it; telescoped, W ← W + (W_{l+k} − W) for k = 1 … m, as the released
+    code does. Norms stay those of the first layer.
+    """
+    depth = len(stack(model))
+    if how not in ("sum", "telescoped") or not (0 <= first and m >= 1 and first + m < depth):
+        raise ValueError(f"merge: needs sum or telescoped and layers within 0 … {depth - 1}; got {how!r}, {first} … {first + m}.")
+    found = prune(model, without(depth, range(first + 1, first + m + 1)))
+    merged = copy.deepcopy(stack(model)[first])
+    for name, weight in merged.named_parameters():
+        if weight.dim() < 2:
+            continue
+        base = weight.data.clone()
+        for k in range(1, m + 1):
+            other = stack(model)[first + k].get_parameter(name).data
+            weight.data += other - (base if how == "sum" else weight.data)
+    stack(found)[first] = merged
+    return found
+
+
+def _samples(model, ids, mask, metric, every, normed) -> torch.Tensor:
+    """The metric's samples of one batch, (L + 1, L + 1, k)."""
+    device = next(model.parameters()).device
+    ids, mask = (torch.as_tensor(np.asarray(array), device=device) for array in (ids, mask))
+    if not mask.bool().any(dim=1).all():
+        raise ValueError("distances: every row must have a token that counts; got one without.")
+    positions = torch.arange(mask.shape[1], device=device)
+    last = torch.where(mask.bool(), positions, -1).amax(dim=1)  # (b,)
+    rows = torch.arange(len(ids), device=device)
+    with torch.inference_mode(), states(model, (lambda x: x) if every else (lambda x: x[rows, last])) as found:
+        output = model.base_model(input_ids=ids.long(), attention_mask=mask.long(), use_cache=False).last_hidden_state
+    if normed:
+        found[-1] = (output if every else output[rows, last]).float()
+    for layer, x in enumerate(found):
+        if not torch.isfinite(x[mask.bool()] if every else x).all():
+            raise ValueError(f"distances: states must be finite; x^({layer}) is not; load the model in float32.")
+    x = torch.stack(found)  # (L + 1, b, d) or (L + 1, b, T, d)
+    if not every:
+        return metric(x).cpu().double()
+    each = [metric(x[:, b, mask[b].bool()]).mean(dim=-1) for b in range(len(ids))]
+    return torch.stack(each, dim=-1).cpu().double()
+
+
+def _download(model_id: str) -> Path:
+    """The local folder of a model of the hub: from its cache, else downloaded if the hub answers within five seconds."""
+    import huggingface_hub
+
+    wanted = {"allow_patterns": ["*.json", "*.safetensors", "*.model", "*.txt"]}
+    hint = "name a local folder with config.json, *.safetensors and a tokenizer instead"
+    try:
+        return Path(huggingface_hub.snapshot_download(model_id, local_files_only=True, **wanted))
+    except (OSError, ValueError):
+        pass
+    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    try:
+        if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+            raise OSError("HF_HUB_OFFLINE is set")
+        socket.create_connection((address.hostname, address.port or 443), timeout=5).close()
+        return Path(huggingface_hub.snapshot_download(model_id, etag_timeout=5, **wanted))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(f"load: {model_id!r} is no local folder and the hub cannot deliver it ({reason}); {hint}.") from None

@@ -1,0 +1,125 @@
+"""Train the deep, thin decoder that the pruning chapter takes apart, and write it as a folder that transformers reads.
+
+    COLLAPSE_DATA=/some/mirror python -m models.deep_thin --threads 2
+
+The text: the documentation inside the pinned packages (collapse_utils.docstrings; files held out) and TinyStories, its
+training stories twice. A killed run goes on from its checkpoint. The run card, card.json, says what was read and reached.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from collapse_utils import docstrings, language, texts, tokens
+from collapse_utils.training import Recipe, order, train
+
+FOLDER = Path(__file__).parent / "deep-thin"
+SHAPE = {"hidden_size": 96, "num_hidden_layers": 16, "num_attention_heads": 3, "intermediate_size": 256}
+VOCABULARY, CONTEXT = 2048, 256
+RECIPE = Recipe(rate=3e-3, epochs=1.6, batch=8)
+
+
+def main() -> None:
+    """Train, judge against a trigram, and ship."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--scratch", type=Path, default=Path("deep-thin.tmp"), help="the checkpoint of a run that may be killed")
+    options.add_argument("--seed", type=int, default=0)
+    options = options.parse_args()
+    torch.set_num_threads(options.threads)
+    documents = reading()
+    tokenizer = texts.tokenizer(documents["train"], VOCABULARY)
+    rows = {part: texts.rows(documents[part], tokenizer, CONTEXT) for part in ("docs", "stories", "docs test", "stories test")}
+    training = np.concatenate([rows["docs"], rows["stories"], rows["stories"]])
+    model, losses, seconds = fit(training, options)
+    ship(model, tokenizer)
+    card = {
+        "command": "COLLAPSE_DATA=/some/mirror python -m models.deep_thin",
+        "shape": SHAPE | {"vocab_size": VOCABULARY, "context": CONTEXT, "parameters": language.n_parameters(model)},
+        "recipe": vars(RECIPE) | {"seed": options.seed, "steps": len(losses)},
+        "text": documents["card"],
+        "tokens": {"distinct": int(tokens.lengths(training).sum()), "seen": int(RECIPE.epochs * tokens.lengths(training).sum())},
+        "seconds": round(seconds),
+        "threads": options.threads,
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", *documents["packages"])},
+        "last losses": [round(float(loss), 4) for loss in losses[-100:].reshape(10, 10).mean(axis=1)],
+        "validation": documents["validation"],
+        "held out": documents["held out"],
+    }
+    (FOLDER / "card.json").write_text(json.dumps(card, indent=1))
+
+
+def reading() -> dict:
+    """Return the documents by part, and what the run card says of them."""
+    kept, validation, held_out = split()
+    stories = texts.load("tinystories")
+    docs = docstrings.read(kept)
+    return {
+        "docs": docs,
+        "stories": stories.train,
+        "train": docs + stories.train,
+        "docs test": docstrings.read(held_out),
+        "stories test": stories.test,
+        "validation": validation,
+        "held out": held_out,
+        "packages": [{"sklearn": "scikit-learn"}.get(name, name) for name in docstrings.PACKAGES],
+        "card": {"docstrings": docstrings.fingerprint(docs), "tinystories": stories.sha256},
+    }
+
+
+def split() -> tuple[list[str], list[str], list[str]]:
+    """Return the names of documentation files to train on, to calibrate and heal with, and to test on.
+
+    The rule is that of texts.load: files that share a passage of 24 words stay together.
+    """
+    found: dict[str, str] = {}
+    for name in docstrings.names():
+        found.setdefault(docstrings.read([name])[0], name)
+    with tempfile.TemporaryDirectory() as folder:
+        for i, document in enumerate(found):
+            Path(folder, f"{i}.txt").write_text(document, encoding="utf-8")
+        corpus = texts.load(folder)
+    return tuple([found[document] for document in part] for part in (corpus.train, corpus.validation, corpus.test))
+
+
+def fit(rows: np.ndarray, options) -> tuple:
+    """Return the trained model, its losses and the seconds that this sitting took."""
+    import transformers
+
+    torch.manual_seed(options.seed)
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY, max_position_embeddings=2 * CONTEXT, tie_word_embeddings=True, bos_token_id=tokens.END,
+        eos_token_id=tokens.END, **SHAPE,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config)
+    steps = order(tokens.lengths(rows), RECIPE, np.random.default_rng(options.seed))
+    started, log = time.time(), open(f"{options.scratch}.log", "a", buffering=1)  # noqa: SIM115
+
+    def batch(step: int) -> np.ndarray:
+        if step % 50 == 0:
+            print(step, len(steps), round(time.time() - started), file=log)
+        return rows[steps[step]]
+
+    losses = train(model, language.cross_entropy, batch, len(steps), RECIPE, options.scratch, every=200, key=str(options.seed))
+    return model, losses, time.time() - started
+
+
+def ship(model, tokenizer) -> None:
+    """Write weights in bfloat16, configuration and tokenizer in the layout of transformers."""
+    import transformers
+
+    model.to(torch.bfloat16).save_pretrained(FOLDER)
+    mark = texts.MARK
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=mark, eos_token=mark, pad_token=mark, model_max_length=2 * CONTEXT
+    ).save_pretrained(FOLDER)
+
+
+if __name__ == "__main__":
+    main()
