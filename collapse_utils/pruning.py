@@ -17,18 +17,19 @@ import numpy as np
 import torch
 from torch import nn
 
+SHIPPED = Path(__file__).resolve().parents[1] / "models"
 ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
 
 
 def load(model_id: str):
-    """Return the model, in float32 and evaluation mode, and its tokenizer, from a local folder or the Hugging Face hub.
+    """Return the model, in float32 and evaluation mode, and its tokenizer: deep-thin, a local folder, or a name on the hub.
 
-    Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for
+    deep-thin is the decoder that lies in models/, with the command that trained it. Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for
     a folder without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve.
     """
     import transformers
 
-    folder = Path(os.path.expandvars(model_id)).expanduser()
+    folder = SHIPPED / model_id if model_id == "deep-thin" else Path(os.path.expandvars(model_id)).expanduser()
     if folder.is_dir():
         for needed in ("config.json", "*.safetensors", "tokenizer*.json"):
             if not any(folder.glob(needed)):

@@ -7,6 +7,7 @@ training stories twice. A killed run goes on from its checkpoint. The run card, 
 """
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
@@ -23,6 +24,7 @@ FOLDER = Path(__file__).parent / "deep-thin"
 SHAPE = {"hidden_size": 96, "num_hidden_layers": 16, "num_attention_heads": 3, "intermediate_size": 256}
 VOCABULARY, CONTEXT = 2048, 256
 RECIPE = Recipe(rate=3e-3, epochs=1.6, batch=8)
+SCHEDULES = ((1000, 3742), (2300, 2300))  # up to a step, the learning rate of a run of so many steps: the plan was shortened
 
 
 def main() -> None:
@@ -37,14 +39,14 @@ def main() -> None:
     tokenizer = texts.tokenizer(documents["train"], VOCABULARY)
     rows = {part: texts.rows(documents[part], tokenizer, CONTEXT) for part in ("docs", "stories", "docs test", "stories test")}
     training = np.concatenate([rows["docs"], rows["stories"], rows["stories"]])
-    model, losses, seconds = fit(training, options)
+    model, losses, seen, seconds = fit(training, options)
     ship(model, tokenizer)
     card = {
         "command": "COLLAPSE_DATA=/some/mirror python -m models.deep_thin",
         "shape": SHAPE | {"vocab_size": VOCABULARY, "context": CONTEXT, "parameters": language.n_parameters(model)},
-        "recipe": vars(RECIPE) | {"seed": options.seed, "steps": len(losses)},
+        "recipe": vars(RECIPE) | {"schedules": SCHEDULES, "seed": options.seed, "steps": len(losses)},
         "text": documents["card"],
-        "tokens": {"distinct": int(tokens.lengths(training).sum()), "seen": int(RECIPE.epochs * tokens.lengths(training).sum())},
+        "tokens": {"distinct": int(tokens.lengths(training).sum()), "seen": seen},
         "seconds": round(seconds),
         "threads": options.threads,
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", *documents["packages"])},
@@ -100,14 +102,19 @@ def fit(rows: np.ndarray, options) -> tuple:
     model = transformers.LlamaForCausalLM(config)
     steps = order(tokens.lengths(rows), RECIPE, np.random.default_rng(options.seed))
     started, log = time.time(), open(f"{options.scratch}.log", "a", buffering=1)  # noqa: SIM115
+    for until, planned in SCHEDULES:
 
-    def batch(step: int) -> np.ndarray:
-        if step % 50 == 0:
-            print(step, len(steps), round(time.time() - started), file=log)
-        return rows[steps[step]]
+        def batch(step: int, until=until, planned=planned) -> np.ndarray:
+            if step == until:
+                raise StopIteration  # the state is kept every 200 steps
+            if step % 50 == 0:
+                print(step, planned, round(time.time() - started), file=log)
+            return rows[steps[step]]
 
-    losses = train(model, language.cross_entropy, batch, len(steps), RECIPE, options.scratch, every=200, key=str(options.seed))
-    return model, losses, time.time() - started
+        with contextlib.suppress(StopIteration):
+            losses = train(model, language.cross_entropy, batch, planned, RECIPE, options.scratch, every=200, key=str(options.seed))
+    seen = int(sum(tokens.lengths(rows[step]).sum() for step in steps[: len(losses)]))
+    return model, losses, seen, time.time() - started
 
 
 def ship(model, tokenizer) -> None:

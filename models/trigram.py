@@ -9,7 +9,7 @@ class KneserNey:
     """Trigram with interpolated absolute discounting of continuation counts (Chen and Goodman 1999, Sec. 2.7).
 
     p(w|uv) = max(c(uvw) − D₃, 0)/c(uv) + λ(uv) p(w|v), the lower orders from the numbers of different left neighbours,
-    the unigram mixed with the uniform law; D = n₁/(n₁ + 2n₂) order by order. Rows read END, END before their first token.
+    the unigram mixed with the uniform law; D = n₁/(n₁ + 2n₂) order by order (½ where n₁ = 0). Rows read END, END before their first token.
     """
 
     def __init__(self, rows: np.ndarray, vocabulary: int):
@@ -45,7 +45,7 @@ class KneserNey:
     @staticmethod
     def _discount(counts):
         once, twice = (counts == 1).sum(), (counts == 2).sum()
-        return once / (once + 2 * twice)
+        return once / (once + 2 * twice) if once else 0.5
 
     @staticmethod
     def _contexts(context, counts):
