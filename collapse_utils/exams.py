@@ -30,6 +30,19 @@ def windows(documents: Sequence[str], tokenizer, context: int) -> tuple[np.ndarr
     return padded([begin + row[k : k + step] for row in encoded for k in range(0, len(row), step) if len(row) - k > 1])
 
 
+def pick(
+    documents: Sequence[str], tokenizer, context: int, most: int, shift: int = 0, stride: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most `most` full rows, spread evenly over the documents, as ids and mask (see windows).
+
+    Only every stride-th row from shift on is eligible, so that two picks can be disjoint.
+    """
+    ids, mask = windows(documents, tokenizer, context)
+    full = np.flatnonzero(mask.all(axis=1))[shift::stride]
+    chosen = full[np.linspace(0, len(full) - 1, min(most, len(full))).astype(int)]
+    return ids[chosen], mask[chosen]
+
+
 def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of tokens as ids (N, longest), padded on the right with 0, and the mask of their tokens."""
     lengths = np.array([len(row) for row in rows])

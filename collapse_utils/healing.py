@@ -2,6 +2,7 @@
 
 import copy
 import tempfile
+import warnings
 
 import numpy as np
 import torch
@@ -53,7 +54,9 @@ def adapted(model, rank: int):
     if kind not in FEED_FORWARD:
         raise ValueError(f"heal: the feed-forward matrices must be known; {kind!r} is not among {', '.join(FEED_FORWARD)}.")
     settings = {"r": rank, "lora_alpha": rank, "lora_dropout": 0.05, "target_modules": list(FEED_FORWARD[kind])}
-    return peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", fan_in_fan_out=kind == "gpt2", **settings))
+    with warnings.catch_warnings():  # of peft about transformers' new names
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", fan_in_fan_out=kind == "gpt2", **settings))
 
 
 def quantised(model):
@@ -68,7 +71,9 @@ def quantised(model):
         found = transformers.AutoModelForCausalLM.from_pretrained(
             folder, quantization_config=scheme, device_map=place, dtype=torch.float32
         )
-    return peft.prepare_model_for_kbit_training(found, use_gradient_checkpointing=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.prepare_model_for_kbit_training(found, use_gradient_checkpointing=False)
 
 
 def predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:

@@ -7,6 +7,7 @@ last layer writes, before the final norm. Token rows are arrays ids (N, T) with 
 import copy
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,7 @@ def load(model_id: str):
     deep-thin is the decoder that lies in models/, with the command that trained it. Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for
     a folder without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve.
     """
-    import transformers
-
+    transformers = _quiet()
     folder = SHIPPED / model_id if model_id == "deep-thin" else Path(os.path.expandvars(model_id)).expanduser()
     if folder.is_dir():
         for needed in ("config.json", "*.safetensors", "tokenizer*.json"):
@@ -222,13 +222,33 @@ def silenced(model, part: str, layers: Sequence[int]) -> Iterator[None]:
     for layer in layers:
         inner = [child for name, child in stack(model)[layer].named_children() if name in names]
         if len(inner) != 1:
-            raise ValueError(f"silenced: layers must have one part named {' or '.join(names)}; got {type(stack(model)[layer]).__name__}.")
+            raise ValueError(
+                f"silenced: layers must have one part named {' or '.join(names)}; got {type(stack(model)[layer]).__name__}."
+            )
         handles.append(inner[0].register_forward_hook(nothing))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def turning(model, ids, part: str) -> list[int]:
+    """Return the layers by how little their attention or feed-forward part turns the stream, the least first.
+
+    The turn is 1 − cos between the layer's output with and without the part, over all tokens (LLM-Drop, 2406.15786).
+    """
+    device, found = next(model.parameters()).device, []
+    ids = torch.as_tensor(ids, device=device)
+    with torch.inference_mode():
+        with states(model) as seen:
+            model.base_model(input_ids=ids, use_cache=False)
+        whole = list(seen)
+        for layer in range(len(whole) - 1):
+            with silenced(model, part, [layer]), states(model) as seen:
+                model.base_model(input_ids=ids, use_cache=False)
+            found.append(1 - torch.cosine_similarity(whole[layer + 1], seen[layer + 1], dim=-1).mean().item())
+    return np.argsort(found, kind="stable").tolist()
 
 
 def merge(model, first: int, m: int, how: str):
@@ -238,7 +258,7 @@ def merge(model, first: int, m: int, how: str):
     code does. Norms stay those of the first layer.
     """
     depth = len(stack(model))
-    if how not in ("sum", "telescoped") or not (0 <= first and m >= 1 and first + m < depth):
+    if how not in ("sum", "telescoped") or not (first >= 0 and m >= 1 and first + m < depth):
         raise ValueError(f"merge: needs sum or telescoped and layers within 0 … {depth - 1}; got {how!r}, {first} … {first + m}.")
     found = prune(model, without(depth, range(first + 1, first + m + 1)))
     merged = copy.deepcopy(stack(model)[first])
@@ -251,6 +271,16 @@ def merge(model, first: int, m: int, how: str):
             weight.data += other - (base if how == "sum" else weight.data)
     stack(found)[first] = merged
     return found
+
+
+def _quiet():
+    """transformers, without progress bars and without the warning that a notebook has no widgets."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+    return transformers
 
 
 def _samples(model, ids, mask, metric, every, normed) -> torch.Tensor:

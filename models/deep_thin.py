@@ -112,7 +112,9 @@ def fit(rows: np.ndarray, options) -> tuple:
             return rows[steps[step]]
 
         with contextlib.suppress(StopIteration):
-            losses = train(model, language.cross_entropy, batch, planned, RECIPE, options.scratch, every=200, key=str(options.seed))
+            losses = train(
+                model, language.cross_entropy, batch, planned, RECIPE, options.scratch, every=200, key=str(options.seed)
+            )
     seen = int(sum(tokens.lengths(rows[step]).sum() for step in steps[: len(losses)]))
     return model, losses, seen, time.time() - started
 

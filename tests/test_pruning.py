@@ -83,7 +83,7 @@ def test_distances_are_those_of_the_last_tokens_that_count(model, rows):
 
 
 def test_the_raw_last_state_is_what_the_last_layer_writes(model, rows):
-    ids, mask = rows
+    ids, _ = rows
     seen = []
     handle = pruning.stack(model)[-1].register_forward_hook(
         lambda module, args, output: seen.append(output[0] if isinstance(output, tuple) else output)
@@ -262,6 +262,17 @@ def test_silenced_parts_add_nothing(model, rows):
                 assert torch.allclose(model(input_ids=ids, use_cache=False).logits, wanted, atol=1e-4)
         assert (half - full).abs().max() > 1e-3
         assert torch.equal(model(input_ids=ids, use_cache=False).logits, full)
+
+
+def test_parts_that_do_nothing_go_first(rows):
+    model = build("qwen3")
+    with torch.no_grad():
+        pruning.stack(model)[3].mlp.down_proj.weight.zero_()
+        pruning.stack(model)[1].self_attn.o_proj.weight.mul_(1e-4)
+    assert pruning.turning(model, rows[0], "feed_forward")[0] == 3
+    order = pruning.turning(model, rows[0], "attention")
+    assert order[0] == 1
+    assert sorted(order) == list(range(LAYERS))
 
 
 def test_merging_as_released_keeps_the_top_layer(rows):

@@ -1,0 +1,115 @@
+"""The distance scan against storing every hidden state; time and memory of pruned models against the layers kept."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from collapse_utils import pruning
+
+RESULT = Path(__file__).with_name("pruning.json")
+SHAPE = {"hidden_size": 192, "num_hidden_layers": 24, "num_attention_heads": 6, "intermediate_size": 384, "vocab_size": 2048}
+ROWS, CONTEXT = 64, 512
+
+
+def decoder(**changes):
+    """A random decoder of 24 layers."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**SHAPE | changes, max_position_embeddings=CONTEXT, tie_word_embeddings=True)
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+def stored(model, ids):
+    """The straightforward way: all hidden states of all layers, raw last one included, then pair by pair."""
+    with torch.inference_mode(), pruning.states(model) as found:
+        model.base_model(input_ids=torch.as_tensor(ids), use_cache=False)
+    last = torch.stack(found)[:, :, -1]  # (L + 1, N, d)
+    depth = len(last)
+    cosine = [[torch.cosine_similarity(last[i], last[j], dim=-1) for j in range(depth)] for i in range(depth)]
+    return np.array([[(torch.arccos(c.clamp(-1, 1)) / torch.pi).mean().item() for c in row] for row in cosine])
+
+
+def probe(way: str) -> None:
+    """One scan in a process of its own: prints seconds, peak memory above the start in bytes, and the distances."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    model, ids = decoder(), np.random.default_rng(0).integers(0, SHAPE["vocab_size"], (ROWS, CONTEXT))
+    pruning.distances(model, ids[:1, :8], np.ones((1, 8), bool))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+    before, started = _memory("VmRSS"), time.perf_counter()
+    if way == "stored":
+        found = stored(model, ids)
+    else:
+        found = pruning.distances(model, ids, np.ones(ids.shape, bool), batch=2).mean
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "peak": _memory("VmHWM") - before, "distances": found.tolist()}))
+
+
+def _memory(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return 1024 * int(line.split()[1])
+
+
+def run(way: str) -> dict:
+    """probe in a fresh process."""
+    done = subprocess.run([sys.executable, __file__, way], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_scan():
+    """Streamed against stored: the same numbers, at most a quarter of the memory, no more time."""
+    pairs = [(run("streamed"), run("stored")) for _ in range(2)]
+    streamed, kept = pairs[0]
+    mine, theirs = np.array(streamed["distances"]), np.array(kept["distances"])
+    off = ~np.eye(len(mine), dtype=bool)  # in float32 the arc cosine of 1 is not 0
+    error = np.abs(mine - theirs)[off].max()
+    memory = streamed["peak"] / kept["peak"]
+    seconds = [min(pair[i]["seconds"] for pair in pairs) for i in (0, 1)]
+    print(f"\nscan: off by {error:.1e}, memory {memory:.3f}, time {seconds[0]:.2f} against {seconds[1]:.2f} s")
+    assert error < 1e-5
+    assert memory < 0.25
+    assert seconds[0] < 1.25 * seconds[1]
+
+
+def test_time_and_memory_are_linear_in_layers():
+    """Seconds a token and bytes of weights of deep-thin against the layers kept; the result that the chapter reads."""
+    torch.set_num_threads(1)
+    model, _ = pruning.load("deep-thin")
+    depth = len(pruning.stack(model))
+    ids = torch.as_tensor(np.random.default_rng(0).integers(0, model.config.vocab_size, (8, 128)))
+    layers = list(range(2, depth + 1, 2))
+    models = [pruning.prune(model, range(k)) for k in layers]
+    head = pruning.prune(model, [0])
+    pruning.stack(head)[0] = _Nothing()
+    seconds = np.array([[_time(candidate, ids) for candidate in [head, *models]] for _ in range(12)])
+    seconds = np.sort(seconds, axis=0)[:6].T / ids.numel()  # the faster half: other work on the machine only adds
+    size = [sum(w.numel() * w.element_size() for w in candidate.parameters()) for candidate in [head, *models]]
+    found = {
+        "layers": layers, "seconds": seconds[1:].tolist(), "empty": seconds[0].tolist(), "bytes": size[1:], "bytes_empty": size[0],
+        "rows": 8, "context": 128, "threads": 1,
+    }  # fmt: skip
+    RESULT.write_text(json.dumps(found, indent=1))
+    r2 = np.corrcoef(layers, seconds[1:].mean(axis=1))[0, 1] ** 2
+    print(f"\nlatency: R² {r2:.4f}, {1e6 * seconds[0].mean():.1f} to {1e6 * seconds[-1].mean():.1f} µs a token")
+    assert r2 >= 0.98
+
+
+class _Nothing(torch.nn.Module):
+    def forward(self, hidden_states, **kwargs):
+        return hidden_states
+
+
+def _time(model, ids) -> float:
+    with torch.inference_mode():
+        started = time.perf_counter()
+        model(input_ids=ids, use_cache=False)
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    probe(sys.argv[1])

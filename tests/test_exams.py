@@ -1,0 +1,189 @@
+"""Questions for language models against counting by hand; the trigram; documentation as text."""
+
+import json
+import sys
+import types
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from collapse_utils import docstrings, exams, texts
+from collapse_utils.tokens import cut
+from models.trigram import KneserNey
+
+WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", ".", "a", "house"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """A word a token; 0 begins a text; no padding token."""
+    vocabulary = {"<s>": 0, **{word: i + 1 for i, word in enumerate(WORDS)}, "?": len(WORDS) + 1}
+    found = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    found.pre_tokenizer = pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=found, bos_token="<s>", unk_token="?", model_max_length=32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=12, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=32, bos_token_id=0, eos_token_id=0, initializer_range=0.4,
+    )  # fmt: skip
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+def logp(model, row):
+    """ln p of each token of a row after its first, one forward pass."""
+    with torch.inference_mode():
+        share = torch.log_softmax(model(input_ids=torch.as_tensor([row])).logits[0, :-1].double(), -1)
+    return share[range(len(row) - 1), row[1:]].numpy()
+
+
+def test_windows_hold_every_token_once(tokenizer):
+    documents = ["the cat sat on the mat .", "a dog ran", "the"]
+    ids, mask = exams.windows(documents, tokenizer, 5)
+    rows = [row[:count].tolist() for row, count in zip(ids, mask.sum(1), strict=True)]
+    assert rows == [[0, 1, 2, 4, 6], [0, 1, 7, 8], [0, 9, 3, 5]]  # a single left-over token predicts nothing
+    picked, there = exams.pick(documents * 9, tokenizer, 5, 6)
+    assert picked.shape == (6, 5)
+    assert there.all()
+    one, two = (exams.pick([" ".join(WORDS)] * 4 + ["a dog ran on"], tokenizer, 5, 99, k, 2)[0] for k in (0, 1))
+    assert len(one) + len(two) == len(exams.pick([" ".join(WORDS)] * 4 + ["a dog ran on"], tokenizer, 5, 99)[0])
+    with pytest.raises(ValueError, match="between 2 and 32; got 33"):
+        exams.windows(documents, tokenizer, 33)
+
+
+def test_likelihood_is_the_sum_over_scored_tokens(model, seed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(0, 12, length).tolist() for length in (9, 4, 6, 2, 9)]
+    ids, mask = exams.padded(rows)
+    total, first = exams.likelihood(model, ids, mask, batch=2)
+    assert np.allclose(total, [logp(model, row).sum() for row in rows], atol=1e-4)
+    scored = mask & (np.arange(9) >= 3)
+    some, _ = exams.likelihood(model, ids, mask, scored, batch=3)
+    assert np.allclose(some, [logp(model, row)[2:].sum() for row in rows], atol=1e-4)
+    nats, counts = exams.losses(model, ids, mask)
+    assert np.allclose(nats, -total, atol=1e-4)
+    assert counts.tolist() == [8, 3, 5, 1, 8]
+    with torch.inference_mode():
+        best = [model(input_ids=torch.as_tensor([row])).logits[0, :-1].argmax(-1).tolist() == row[1:] for row in rows]
+    assert first.tolist() == best
+    row = [1]
+    for _ in range(5):  # the model's own words are its first choice
+        with torch.inference_mode():
+            row.append(int(model(input_ids=torch.as_tensor([row])).logits[0, -1].argmax()))
+    assert exams.likelihood(model, *exams.padded([row]))[1].all()
+
+
+def test_cloze_has_one_right_answer_and_chance_is_a_quarter(model, seed):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, 12, (400, 12))
+    mask = np.ones_like(ids, bool)
+    mask[:3, 9:] = False
+    questions = exams.cloze(ids, mask, 6, 4, 4, rng)
+    assert questions.shape == (397, 4, 10)
+    assert (questions[:, 0] == ids[3:, :10]).all()
+    assert (questions[:, :, :6] == questions[:, :1, :6]).all()
+    assert not (questions[:, 1:, 6:] == questions[:, :1, 6:]).all(-1).any(axis=1).sum() > 5  # others' words, chance hits apart
+    scores = exams.choose(model, questions[:20], 6)
+    assert np.allclose(scores[3], [logp(model, row)[5:].sum() for row in questions[3].tolist()], atol=1e-4)
+    hits = exams.right(exams.choose(model, questions, 6)).mean()
+    assert abs(hits - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 397)  # on random text; a rival that reads the answer has 1
+    assert not exams.right(np.zeros((3, 4))).any()
+    with pytest.raises(ValueError, match="at least 4 rows of 40"):
+        exams.cloze(ids, mask, 30, 10, 4, rng)
+
+
+def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_path, monkeypatch):
+    pairs = [
+        {"sentence_good": "the cat sat .", "sentence_bad": "sat the cat ."},
+        {"sentence_good": "a dog ran", "sentence_bad": "ran a dog"},
+    ]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for name in ("data/x.jsonl", "data/y.jsonl"):
+            archive.writestr(name, "\n".join(map(json.dumps, pairs)))
+    (tmp_path / "l.jsonl").write_text('{"text": "the cat sat on the mat"}\n{"text": "a dog ran"}\n')
+    digest = {name: exams.hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("b.zip", "l.jsonl")}
+    monkeypatch.setattr(exams, "MIRRORED", {"blimp": ("b.zip", digest["b.zip"]), "lambada": ("l.jsonl", digest["l.jsonl"])})
+    monkeypatch.delenv("COLLAPSE_DATA", raising=False)
+    with pytest.raises(OSError, match=r"set COLLAPSE_DATA to the folder with b\.zip"):
+        exams.blimp(model, tokenizer)
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
+    sides = [[logp(model, [0, *tokenizer(pair[side])["input_ids"]]).sum() for side in pair] for pair in pairs]
+    assert exams.blimp(model, tokenizer, 2).tolist() == [[good > bad for good, bad in sides]] * 2
+    assert exams.lambada(model, tokenizer).shape == (2,)
+    (tmp_path / "l.jsonl").write_text("{}")
+    with pytest.raises(OSError, match="must have SHA-256"):
+        exams.lambada(model, tokenizer)
+
+
+def test_the_harness_is_called_where_it_is_and_asked_for_where_not(model, tokenizer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    with pytest.raises(ImportError, match="must be installed; run `pip install lm_eval`"):
+        exams.harness(model, tokenizer, ["blimp"])
+    fake, inner = types.ModuleType("lm_eval"), types.ModuleType("lm_eval.models.huggingface")
+    inner.HFLM = lambda pretrained, tokenizer: pretrained
+    fake.simple_evaluate = lambda model, tasks, limit: {"results": dict.fromkeys(tasks, limit)}
+    for name, module in (("lm_eval", fake), ("lm_eval.models", types.ModuleType("m")), ("lm_eval.models.huggingface", inner)):
+        monkeypatch.setitem(sys.modules, name, module)
+    assert exams.harness(model, tokenizer, ["arc", "piqa"], 7) == {"arc": 7, "piqa": 7}
+
+
+def test_documentation_is_read_without_importing_and_without_examples():
+    (text,) = docstrings.read(["numpy/linalg/_linalg.py"])
+    assert "Compute the determinant" in text
+    assert ">>>" not in text
+    assert docstrings.fingerprint([text]) == docstrings.fingerprint(docstrings.read(["numpy/linalg/_linalg.py"]))
+    assert "numpy/linalg/_linalg.py" in docstrings.names()
+    with pytest.raises(OSError, match="must be installed; got another version of numpy"):
+        docstrings.read(["numpy/nothing.py"])
+
+
+def test_the_trigram_is_a_law_and_knows_its_source(seed):
+    """Sums to one in seen and unseen contexts; on a Markov source of order two it nears the entropy, a bigram cannot."""
+    rng, v = np.random.default_rng(seed), 5
+    law = rng.dirichlet(np.full(v - 1, 0.3), (v, v))  # tokens 1 … 4 after each pair
+    rows = np.zeros((400, 50), np.uint16)
+    nats = 0.0
+    for row in rows:
+        pair = (0, 0)
+        for t in range(50):
+            p = law[pair]
+            row[t] = 1 + rng.choice(v - 1, p=p)
+            nats -= np.log(p[row[t] - 1])
+            pair = (pair[1], int(row[t]))
+    model = KneserNey(rows[:350], v)
+    for u, w in [(0, 0), (1, 2), (4, 4), (0, 3)]:
+        assert np.isclose(model.probability(np.full(v, u), np.full(v, w), np.arange(v)).sum(), 1)
+    total, counts = model.loss(rows[350:])
+    assert counts.tolist() == [50] * 50
+    own = model.loss(rows[:350])
+    assert own[0].sum() / own[1].sum() < nats / 400 / 50 + 0.05
+    assert total.sum() / counts.sum() < nats / 400 / 50 + 0.1
+    by_hand = KneserNey(cut([[1, 2, 1, 2, 1, 3]], 7), 4)
+    d = by_hand.discounts
+    # c(1 2 1) = 2 of c(1 2) = 2; left neighbours of (2 1): one kind; kinds after 2: one
+    bigram = lambda w, context, seen, kinds, lower: max(seen - d[1], 0) / context + d[1] * kinds / context * lower  # noqa: E731
+    left = by_hand.uni_count
+    uni = (max(left[1] - d[0], 0) + d[0] * (left > 0).sum() / 4) / left.sum()
+    lower = bigram(1, 1, 1, 1, uni)
+    assert np.isclose(by_hand.probability(*np.array([[1], [2], [1]]))[0], (2 - d[2]) / 2 + d[2] / 2 * lower)
+
+
+def test_rows_of_the_shipped_text_belong_to_no_training_document():
+    card = json.loads((docstrings.Path(__file__).parents[1] / "models/deep-thin/card.json").read_text())
+    assert not set(card["held out"]) & set(card["validation"])
+    held, other = docstrings.read(card["held out"][:40]), docstrings.read(card["validation"][:40])
+    passages = [
+        {tuple(words[i : i + texts.PASSAGE]) for words in (d.split(),) for i in range(len(words) - texts.PASSAGE + 1)}
+        for d in held
+    ]
+    mine = set().union(*passages)
+    for document in other:
+        words = document.split()
+        assert not any(tuple(words[i : i + texts.PASSAGE]) in mine for i in range(len(words) - texts.PASSAGE + 1))
