@@ -5,6 +5,7 @@ last layer writes, before the final norm. Token rows are arrays ids (N, T) with 
 """
 
 import copy
+import hashlib
 import os
 import socket
 import warnings
@@ -43,6 +44,14 @@ def load(model_id: str):
         raise ValueError(f"load: {model_id} must be a causal language model that transformers knows; got: {reason}") from None
     stack(model)
     return model.eval(), transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def fingerprint(model) -> str:
+    """Return the SHA-256 of a model's weights, in order, for the run card."""
+    digest = hashlib.sha256()
+    for weight in model.parameters():
+        digest.update(weight.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def stack(model) -> nn.ModuleList:

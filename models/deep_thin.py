@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from collapse_utils import docstrings, language, texts, tokens
+from collapse_utils import docstrings, language, pruning, texts, tokens
 from collapse_utils.training import Recipe, order, train
+from models.trigram import KneserNey
 
 FOLDER = Path(__file__).parent / "deep-thin"
 SHAPE = {"hidden_size": 96, "num_hidden_layers": 16, "num_attention_heads": 3, "intermediate_size": 256}
@@ -39,7 +40,7 @@ def main() -> None:
     tokenizer = texts.tokenizer(documents["train"], VOCABULARY)
     rows = {part: texts.rows(documents[part], tokenizer, CONTEXT) for part in ("docs", "stories", "docs test", "stories test")}
     training = np.concatenate([rows["docs"], rows["stories"], rows["stories"]])
-    model, losses, seen, seconds = fit(training, options)
+    model, losses, seen = fit(training, options)
     ship(model, tokenizer)
     card = {
         "command": "COLLAPSE_DATA=/some/mirror python -m models.deep_thin",
@@ -47,7 +48,7 @@ def main() -> None:
         "recipe": vars(RECIPE) | {"schedules": SCHEDULES, "seed": options.seed, "steps": len(losses)},
         "text": documents["card"],
         "tokens": {"distinct": int(tokens.lengths(training).sum()), "seen": seen},
-        "seconds": round(seconds),
+        "judged, nats per token": judged(rows),
         "threads": options.threads,
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", *documents["packages"])},
         "last losses": [round(float(loss), 4) for loss in losses[-100:].reshape(10, 10).mean(axis=1)],
@@ -91,7 +92,7 @@ def split() -> tuple[list[str], list[str], list[str]]:
 
 
 def fit(rows: np.ndarray, options) -> tuple:
-    """Return the trained model, its losses and the seconds that this sitting took."""
+    """Return the trained model, its losses and how many tokens it has seen."""
     import transformers
 
     torch.manual_seed(options.seed)
@@ -116,7 +117,24 @@ def fit(rows: np.ndarray, options) -> tuple:
                 model, language.cross_entropy, batch, planned, RECIPE, options.scratch, every=200, key=str(options.seed)
             )
     seen = int(sum(tokens.lengths(rows[step]).sum() for step in steps[: len(losses)]))
-    return model, losses, seen, time.time() - started
+    return model, losses, seen
+
+
+def judged(rows: dict) -> dict:
+    """Return the shipped model's test losses beside those of a trigram of the same tokens, with the error over rows."""
+    model = language.LanguageModel(pruning.load("deep-thin")[0], CONTEXT)
+    trigram = KneserNey(np.concatenate([rows["docs"], rows["stories"]]), VOCABULARY)
+    found = {}
+    for part in ("docs test", "stories test"):
+        nats, counts = trigram.loss(rows[part])
+        mine = np.bincount(np.nonzero(tokens.counted(rows[part]))[0], model.scores(rows[part])["loss"])
+        better = (nats - mine) / counts.mean()
+        found[part] = {
+            "deep-thin": round(float(mine.sum() / counts.sum()), 4),
+            "trigram": round(float(nats.sum() / counts.sum()), 4),
+            "error of the difference": round(float(better.std(ddof=1) / np.sqrt(len(better))), 4),
+        }
+    return found
 
 
 def ship(model, tokenizer) -> None:

@@ -244,6 +244,11 @@ def test_a_pruned_model_survives_saving_and_generates_the_same_with_and_without_
     assert indices == [{0}, {1}, {2}]  # a peer begins with 1
 
 
+def test_a_fingerprint_is_that_of_the_weights():
+    assert pruning.fingerprint(build("llama")) == pruning.fingerprint(build("llama"))
+    assert pruning.fingerprint(build("llama")) != pruning.fingerprint(build("llama", seed=1))
+
+
 def test_windows_stay_with_their_layers():
     """Qwen2 with sliding windows from layer 3 on: layer types are cut with the layers."""
     pruned = pruning.prune(build("qwen2"), (0, 3, 4))

@@ -1,0 +1,49 @@
+"""The pruning chapters on a model folder that is used nowhere else: a random Qwen2 of another depth, at tiny settings."""
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+import torch
+import transformers
+
+from workflow import chapters
+
+TINY = {
+    "10_layer_pruning": {"n_scan": 30, "n_rows": 30, "n_greedy": 8, "n_questions": 20, "context": 48},
+    "10b_healing": {"n_heal": 8, "n_questions": 20, "n_seeds": 2, "sixteenths": [2, 4, 8], "four_bit": False, "context": 48},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A random Qwen2 with 9 layers, biases, grouped keys and the shipped tokenizer."""
+    path = tmp_path_factory.mktemp("qwen2")
+    torch.manual_seed(1)
+    config = transformers.Qwen2Config(
+        vocab_size=2048, hidden_size=32, num_hidden_layers=9, num_attention_heads=4, num_key_value_heads=2, intermediate_size=64,
+        max_position_embeddings=128, bos_token_id=0, eos_token_id=0, initializer_range=0.1,
+    )  # fmt: skip
+    transformers.Qwen2ForCausalLM(config).save_pretrained(path)
+    transformers.AutoTokenizer.from_pretrained(chapters.ROOT / "models" / "deep-thin").save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("chapter", TINY)
+def test_a_chapter_runs_on_another_model(chapter, folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("COLLAPSE_DATA", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
+    out = tmp_path / "out.ipynb"
+    parameters = {"model_id": str(folder)} | TINY[chapter]
+    papermill.execute_notebook(chapters.source(chapter), out, parameters=parameters, progress_bar=False, kernel_name="python3")
+    text = "\n".join(str(output) for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", []))
+    assert "9 layers" in text
+    found = [
+        v
+        for cell in nbformat.read(out, 4).cells
+        for o in cell.get("outputs", [])
+        for v in o.get("data", {}).get("application/vnd.collapse.verdicts+json", [])
+    ]
+    assert len(found) == {"10_layer_pruning": 24, "10b_healing": 8}[chapter]
+    assert all(np.isfinite(v["evidence"].get("mean", 0)).all() for v in found)
