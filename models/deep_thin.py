@@ -106,7 +106,7 @@ def fit(rows: np.ndarray, options) -> tuple:
     for until, planned in SCHEDULES:
 
         def batch(step: int, until=until, planned=planned) -> np.ndarray:
-            if step == until:
+            if step >= until:
                 raise StopIteration  # the state is kept every 200 steps
             if step % 50 == 0:
                 print(step, planned, round(time.time() - started), file=log)
