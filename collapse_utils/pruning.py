@@ -133,7 +133,7 @@ def distances(
 ) -> Distances:
     """Return the metric between all pairs of layers' inputs, streamed over batches: no more than one batch is held.
 
-    metric maps states (L + 1, m, d) to (L + 1, L + 1, k). A sample is the last token that counts of a row or, with
+    metric (angular, influence, cosine, cka, or yours) maps states (L + 1, m, d) to (L + 1, L + 1, k). A sample is the last token that counts of a row or, with
     `every`, the mean over all of its tokens. normed takes x^(L) after the final norm, as output_hidden_states has it.
     Raises ValueError for a row without a token and for states that are not finite, with the layer.
     """
