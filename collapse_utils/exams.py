@@ -1,19 +1,18 @@
 """What a small language model can be asked: its loss, a cloze from any text, BLiMP and LAMBADA from the mirror."""
 
-import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
-MIRRORED = {  # name → file below $COLLAPSE_DATA, its SHA-256
-    "blimp": ("eval/blimp/BLiMP.zip", "172a1a714d72e72a89e8384dd531483f3d0f8a9aee3d33dccaf7992d8cecbb73"),
-    "lambada": ("eval/lambada/lambada_test.jsonl", "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226"),
+from collapse_utils import mirror
+
+OFFICIAL = {  # name → file below $COLLAPSE_DATA, its digest
+    "blimp": ("eval/blimp/BLiMP.zip", "sha256:172a1a714d72e72a89e8384dd531483f3d0f8a9aee3d33dccaf7992d8cecbb73"),
+    "lambada": ("eval/lambada/lambada_test.jsonl", "sha256:4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226"),
 }
 
 
@@ -115,7 +114,7 @@ def blimp(model, tokenizer, each: int = 20) -> np.ndarray:
     """
     begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     sentences = []
-    with zipfile.ZipFile(io.BytesIO(_mirrored("blimp"))) as archive:
+    with zipfile.ZipFile(io.BytesIO(_official("blimp"))) as archive:
         for name in sorted(name for name in archive.namelist() if name.endswith(".jsonl")):
             pairs = [json.loads(line) for line in archive.read(name).decode().splitlines()[:each]]
             sentences += [pair[side] for pair in pairs for side in ("sentence_good", "sentence_bad")]
@@ -130,7 +129,7 @@ def lambada(model, tokenizer, n: int = 500) -> np.ndarray:
     Paperno et al. 2016, 1606.06031; a passage longer than the model's context loses its beginning.
     """
     begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    passages = [json.loads(line)["text"].rsplit(" ", 1) for line in _mirrored("lambada").decode().splitlines()[:n]]
+    passages = [json.loads(line)["text"].rsplit(" ", 1) for line in _official("lambada").decode().splitlines()[:n]]
     rows, last = [], []
     for start, word in passages:
         given, end = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (start, " " + word))
@@ -157,15 +156,5 @@ def harness(model, tokenizer, tasks: Sequence[str], n: int | None = None) -> dic
     return lm_eval.simple_evaluate(model=served, tasks=list(tasks), limit=n)["results"]
 
 
-def _mirrored(name: str) -> bytes:
-    file, sha256 = MIRRORED[name]
-    root = os.environ.get("COLLAPSE_DATA")
-    if not root:
-        raise OSError(f"exams: {name} must be read from a local mirror; set COLLAPSE_DATA to the folder with {file}.")
-    path = Path(root, file)
-    if not path.is_file():
-        raise OSError(f"exams: {name} must have {path}; no such file; put the official file there.")
-    content = path.read_bytes()
-    if (digest := hashlib.sha256(content).hexdigest()) != sha256:
-        raise OSError(f"exams: {path} must have SHA-256 {sha256}; got {digest}; replace the file.")
-    return content
+def _official(name: str) -> bytes:
+    return mirror.fetch(name, *OFFICIAL[name]).read_bytes()

@@ -7,10 +7,8 @@ training stories twice. A killed run goes on from its checkpoint. The run card, 
 """
 
 import argparse
-import contextlib
 import json
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 
 from collapse_utils import docstrings, language, pruning, texts, tokens
-from collapse_utils.training import Recipe, order, train
+from collapse_utils.training import Recipe, optimizer, order, rate_at
 from models.trigram import KneserNey
 
 FOLDER = Path(__file__).parent / "deep-thin"
@@ -102,20 +100,28 @@ def fit(rows: np.ndarray, options) -> tuple:
     )  # fmt: skip
     model = transformers.LlamaForCausalLM(config)
     steps = order(tokens.lengths(rows), RECIPE, np.random.default_rng(options.seed))
-    started, log = time.time(), open(f"{options.scratch}.log", "a", buffering=1)  # noqa: SIM115
-    for until, planned in SCHEDULES:
-
-        def batch(step: int, until=until, planned=planned) -> np.ndarray:
-            if step >= until:
-                raise StopIteration  # the state is kept every 200 steps
-            if step % 50 == 0:
-                print(step, planned, round(time.time() - started), file=log)
-            return rows[steps[step]]
-
-        with contextlib.suppress(StopIteration):
-            losses = train(
-                model, language.cross_entropy, batch, planned, RECIPE, options.scratch, every=200, key=str(options.seed)
-            )
+    adam, losses = optimizer(model, RECIPE), []
+    if options.scratch.exists():
+        state = torch.load(options.scratch, weights_only=True)
+        model.load_state_dict(state["model"])
+        adam.load_state_dict(state["adam"])
+        losses = list(state["losses"].unbind())
+    for step in range(len(losses), SCHEDULES[-1][0]):
+        planned = next(planned for until, planned in SCHEDULES if step < until)
+        for group in adam.param_groups:
+            group["lr"] = rate_at(step, planned, RECIPE)
+        total, count = language.cross_entropy(model, rows[steps[step]])
+        (total / count).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE.clip)
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+        losses.append((total / count).detach())
+        if step % 200 == 199:
+            print(f"step {step + 1}: {float(torch.stack(losses[-100:]).mean()):.3f} nats per token", flush=True)
+            state = {"model": model.state_dict(), "adam": adam.state_dict(), "losses": torch.stack(losses)}
+            torch.save(state, options.scratch.with_suffix(".partial"))
+            options.scratch.with_suffix(".partial").replace(options.scratch)
+    losses = torch.stack(losses).numpy()
     seen = int(sum(tokens.lengths(rows[step]).sum() for step in steps[: len(losses)]))
     return model, losses, seen
 

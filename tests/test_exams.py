@@ -1,9 +1,11 @@
 """Questions for language models against counting by hand; the trigram; documentation as text."""
 
+import hashlib
 import json
 import sys
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,8 +110,8 @@ def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_
         for name in ("data/x.jsonl", "data/y.jsonl"):
             archive.writestr(name, "\n".join(map(json.dumps, pairs)))
     (tmp_path / "l.jsonl").write_text('{"text": "the cat sat on the mat"}\n{"text": "a dog ran"}\n')
-    digest = {name: exams.hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("b.zip", "l.jsonl")}
-    monkeypatch.setattr(exams, "MIRRORED", {"blimp": ("b.zip", digest["b.zip"]), "lambada": ("l.jsonl", digest["l.jsonl"])})
+    digest = {name: "sha256:" + hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("b.zip", "l.jsonl")}
+    monkeypatch.setattr(exams, "OFFICIAL", {"blimp": ("b.zip", digest["b.zip"]), "lambada": ("l.jsonl", digest["l.jsonl"])})
     monkeypatch.delenv("COLLAPSE_DATA", raising=False)
     with pytest.raises(OSError, match=r"set COLLAPSE_DATA to the folder with b\.zip"):
         exams.blimp(model, tokenizer)
@@ -118,7 +120,7 @@ def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_
     assert exams.blimp(model, tokenizer, 2).tolist() == [[good > bad for good, bad in sides]] * 2
     assert exams.lambada(model, tokenizer).shape == (2,)
     (tmp_path / "l.jsonl").write_text("{}")
-    with pytest.raises(OSError, match="must have SHA-256"):
+    with pytest.raises(OSError, match="must have the official SHA-256"):
         exams.lambada(model, tokenizer)
 
 
@@ -176,7 +178,7 @@ def test_the_trigram_is_a_law_and_knows_its_source(seed):
 
 
 def test_rows_of_the_shipped_text_belong_to_no_training_document():
-    card = json.loads((docstrings.Path(__file__).parents[1] / "models/deep-thin/card.json").read_text())
+    card = json.loads((Path(__file__).parents[1] / "models/deep-thin/card.json").read_text())
     assert not set(card["held out"]) & set(card["validation"])
     held, other = docstrings.read(card["held out"][:40]), docstrings.read(card["validation"][:40])
     passages = [
