@@ -101,6 +101,7 @@ def test_notebooks_keep_the_rules(chapter):
         if line.strip()
     ]
     nbformat.validate(notebook)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", "".join(cell.source for cell in notebook.cells)), "a lost backslash"
     assert notebook.cells[0].source.startswith("# ")
     assert len(chapters.declared(chapter, notebook)) <= 14
     assert next(iter(chapters.declared(chapter, notebook))) == "seed"
