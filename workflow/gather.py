@@ -95,6 +95,8 @@ def draw(sweep: Sweep, table: pd.DataFrame, path: Path) -> None:
             for _, curve in part.groupby(lines) if lines else [(None, part)]:
                 curve = curve.sort_values(show["x"])
                 ax.plot(curve[show["x"]], curve[name], color="black", linestyle="--", linewidth=0.9, zorder=5)
+        if not pd.api.types.is_numeric_dtype(table[show["x"]]):
+            plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
         for axis in log:
             getattr(ax, f"set_{axis}scale")("log")
             ticks = getattr(ax, f"{axis}axis")
