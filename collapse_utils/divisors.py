@@ -51,9 +51,7 @@ class Encoder(torch.nn.Module):
         super().__init__()
         self.digit = torch.nn.Embedding(task.base, width)
         self.place = torch.nn.Parameter(torch.randn(2 * task.digits, width) / 2)
-        self.layer = torch.nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
+        self.layer = torch.nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
         self.read = torch.nn.Sequential(torch.nn.LayerNorm(width), torch.nn.Linear(width, task.largest + 1))
         self.register_buffer("powers", torch.tensor([task.base**i for i in range(task.digits)]), persistent=False)
 
@@ -113,7 +111,10 @@ def mixed(task: Task, teacher: Answers, share: float, rng: np.random.Generator) 
     """Return answers of which each is the teacher's with probability `share`, and correct otherwise."""
 
     def answer(pairs):
-        return np.where(rng.random(len(pairs)) < share, teacher(pairs), task.correct(pairs))
+        found, taught = task.correct(pairs), rng.random(len(pairs)) < share
+        if taught.any():
+            found[taught] = teacher(pairs[taught])
+        return found
 
     return answer
 
