@@ -27,11 +27,12 @@ def gather(sweep: Sweep, runs: list[chapters.Run]) -> pd.DataFrame:
     for point, run in zip(sweep.points, runs, strict=True):
         card = run.folder / "card.json"
         done = card.exists()
-        rows.append(point | {"key": run.key, "state": "done" if done else "failed"} | (_measured(run) if done else {}))
+        judged = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8")) if done else []
+        words = {f"verdict of {verdict['id']}": verdict["verdict"] for verdict in judged}
+        rows.append(point | {"key": run.key, "state": "done" if done else "failed"} | (_numbers(run) if done else {}) | words)
+        said_of += [{**verdict, "point": point, "chapter": run.chapter} for verdict in judged]
         if done:
             said = json.loads(card.read_text(encoding="utf-8"))
-            found = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
-            said_of += [{**verdict, "point": point, "chapter": run.chapter} for verdict in found]
             costs.append(
                 point
                 | {
@@ -82,7 +83,8 @@ def draw(sweep: Sweep, table: pd.DataFrame, path: Path) -> None:
     done = table[table["state"] == "done"]
     keep = [name for name in dict.fromkeys((show["x"], panels, lines)) if name]
     long = done.rename(columns=names).melt(keep, list(names.values()), "number", show.get("label", "value"))
-    points_only = {} if pd.api.types.is_numeric_dtype(long[show["x"]]) else {"linewidth": 0}  # names have no order to join
+    named = not pd.api.types.is_numeric_dtype(long[show["x"]])
+    points_only = {"linewidth": 0} if named else {}  # names have no order to join
     grid = seaborn.relplot(
         long, x=show["x"], y=show.get("label", "value"), hue=lines or "number", style="number" if len(names) > 1 else None, markers=["o", "s", "D", "^"][: len(names)] if len(names) > 1 else None,
         col=panels, col_wrap=min(3, long[panels].nunique()) if panels else None, kind="line", dashes=False, palette="colorblind", height=3, aspect=1.2,
@@ -95,7 +97,7 @@ def draw(sweep: Sweep, table: pd.DataFrame, path: Path) -> None:
             for _, curve in part.groupby(lines) if lines else [(None, part)]:
                 curve = curve.sort_values(show["x"])
                 ax.plot(curve[show["x"]], curve[name], color="black", linestyle="--", linewidth=0.9, zorder=5)
-        if not pd.api.types.is_numeric_dtype(table[show["x"]]):
+        if named:
             plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
         for axis in log:
             getattr(ax, f"set_{axis}scale")("log")
@@ -156,13 +158,11 @@ at most {costs["peak_mb"].max():.0f} MB each.
 """
 
 
-def _measured(run):
-    """The numbers that a run's page cites, as floats, and its verdicts."""
+def _numbers(run):
+    """The numbers that a run's page cites, as floats."""
     numbers = json.loads((run.folder / "numbers.json").read_text(encoding="utf-8"))
     tables = {name: pd.read_parquet(run.folder / f"{name}.parquet") for name in {source["table"] for source in numbers.values()}}
-    found = {key: float(results.lookup(tables[source["table"]], source | {"spec": ".17g"})) for key, source in numbers.items()}
-    words = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
-    return found | {f"verdict of {verdict['id']}": verdict["verdict"] for verdict in words}
+    return {key: float(results.lookup(tables[source["table"]], source | {"spec": ".17g"})) for key, source in numbers.items()}
 
 
 def _write_card(sweep, runs, folder):
