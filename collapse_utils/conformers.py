@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse_utils import geometries
+from collapse_utils import geometries, mirror
 
 ELEMENTS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53)
 SHIPPED = Path(__file__).resolve().parents[1] / "book" / "data" / "conformers.npz"
@@ -71,7 +71,7 @@ def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydroge
 
 def digest(source: str) -> str:
     """Return the SHA-256 of the file behind a source, for the run card. Raises as load does."""
-    return geometries.fingerprint(SHIPPED if source == "enumerated" else geometries.locate(source))
+    return mirror.digest(SHIPPED if source == "enumerated" else geometries.locate(source))
 
 
 def _tally(refused: dict[str, list[str]]) -> str:
@@ -157,7 +157,7 @@ def _shipped() -> Iterable[tuple[str, Any, None]]:
     """The molecules of book/data/conformers.npz: SMILES and places of all atoms in thousandths of an Å."""
     from rdkit import Chem
 
-    if not SHIPPED.is_file() or (found := geometries.fingerprint(SHIPPED)) != SHIPPED_SHA256:
+    if not SHIPPED.is_file() or (found := mirror.digest(SHIPPED)) != SHIPPED_SHA256:
         got = found if SHIPPED.is_file() else "no such file"
         raise geometries.GeometryError(f"molecules: {SHIPPED.name} must have SHA-256 {SHIPPED_SHA256}; got {got}; check it out.")
     with np.load(SHIPPED, allow_pickle=False) as stored:

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import pickle
+from pathlib import Path
 
 import numpy as np
 
@@ -61,12 +62,28 @@ def components(x: np.ndarray, k: int) -> np.ndarray:
     return np.column_stack([np.ones(len(z)), z @ leading / np.sqrt(value[::-1][:k])])
 
 
+def idx(path: Path, dimensions: int) -> np.ndarray:
+    """Return the bytes of an idx file (LeCun's format), gzipped or not. Raises OSError unless it is one, complete."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise OSError(f"idx: {path} must be a readable idx file; got {type(error).__name__}; replace the file.") from None
+    if raw[:4] != bytes([0, 0, 8, dimensions]):
+        raise OSError(f"idx: {path} must begin with the idx magic number 0000080{dimensions}; got {raw[:4].hex()}.")
+    shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4)
+    if len(raw) != 4 + 4 * dimensions + int(np.prod(shape, dtype=np.int64)):
+        raise OSError(
+            f"idx: {path} must hold {tuple(map(int, shape))} bytes; got {len(raw) - 4 - 4 * dimensions}; replace the file."
+        )
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
 @functools.lru_cache(maxsize=2)
 def _read(name, part):
     if part not in (parts := ("train", "test") if name in ("mnist", "cifar10") else ("train",)):
         raise ValueError(f"corpora: part must be {' or '.join(parts)} for {name}; got {part!r}.")
     if name == "mnist":
-        x, y = (_idx(*item) for item in MNIST_MD5[part].items())
+        x, y = (idx(_mnist(file, md5), 3 if "idx3" in file else 1) for file, md5 in MNIST_MD5[part].items())
         x = x.reshape(len(x), -1)
     elif name == "cifar10":
         x, y = _cifar10(CIFAR10[part])
@@ -92,11 +109,8 @@ def _embedded(name):
         raise OSError(f"corpora: {name} must be readable in scikit-learn; got {reason!r}; reinstall scikit-learn.") from error
 
 
-def _idx(file, md5):
-    """One gzipped idx file (LeCun's MNIST format) as an array of uint8."""
-    raw = gzip.decompress(mirror.fetch("mnist", f"mnist/MNIST/raw/{file}", f"md5:{md5}", MNIST_URL + file).read_bytes())
-    shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+def _mnist(file, md5):
+    return mirror.fetch("mnist", f"mnist/MNIST/raw/{file}", f"md5:{md5}", MNIST_URL + file)
 
 
 class _Arrays(pickle.Unpickler):

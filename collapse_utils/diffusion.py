@@ -43,6 +43,10 @@ class Schedule:
             raise ValueError(f"schedule: the steps must divide {self.steps}; got {steps}.")
         return Schedule(self.alpha[:: self.steps // steps])
 
+    def spaced(self, n: int) -> list[int]:
+        """Return n levels k, evenly spaced over 1 … K, the last one K."""
+        return np.linspace(self.steps / n, self.steps, n).round().astype(int).tolist()
+
 
 def polynomial(steps: int, precision: float = 1e-5) -> Schedule:
     """Return α_k² = (1 − 2s)(1 − (k/K)²)² + s with s the precision (Hoogeboom 2022, 2203.17003, App. B)."""
@@ -89,4 +93,4 @@ def evaluate(error: Callable, schedule: Schedule, steps: int = 50) -> Any:
 
     error(k) is the mean of ‖ε − ε̂‖² a coordinate at level k of the schedule.
     """
-    return np.mean([error(k) for k in np.linspace(schedule.steps / steps, schedule.steps, steps).round().astype(int)], axis=0)
+    return np.mean([error(k) for k in schedule.spaced(steps)], axis=0)

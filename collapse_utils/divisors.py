@@ -69,8 +69,7 @@ class Student:
     marks: np.ndarray
 
     def __call__(self, pairs: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return self.model(torch.from_numpy(pairs)).argmax(dim=-1).numpy()
+        return _answers(self.model, pairs)
 
 
 def learn(
@@ -94,7 +93,7 @@ def learn(
     model = Encoder(task)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998))
     adam = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
-    student, marks = Student(averaged, np.zeros((len(steps), task.largest))), []
+    marks = []
     for step in range(1, steps[-1] + 1):
         pairs = task.draw(batch, rng)
         F.cross_entropy(model(torch.from_numpy(pairs)), torch.from_numpy(answer(pairs))).backward()
@@ -102,9 +101,8 @@ def learn(
         adam.zero_grad(set_to_none=True)
         averaged.update_parameters(model)
         if step in steps:
-            marks.append([(student(paper) == k).mean() for k, paper in enumerate(exam, start=1)])
-    student.marks[:] = marks
-    return student
+            marks.append([(_answers(averaged, paper) == k).mean() for k, paper in enumerate(exam, start=1)])
+    return Student(averaged, np.array(marks))
 
 
 def mixed(task: Task, teacher: Answers, share: float, rng: np.random.Generator) -> Answers:
@@ -117,6 +115,11 @@ def mixed(task: Task, teacher: Answers, share: float, rng: np.random.Generator) 
         return found
 
     return answer
+
+
+def _answers(model: torch.nn.Module, pairs: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return model(torch.from_numpy(pairs)).argmax(dim=-1).numpy()
 
 
 def _held_out(pairs: np.ndarray) -> np.ndarray:

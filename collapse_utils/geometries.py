@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import hashlib
 import os
 import re
 import tarfile
@@ -50,12 +49,6 @@ def locate(name: str) -> Path:
     if not path.is_file():
         raise GeometryError(f"molecules: must be enumerated, {', '.join(PLACES)} or a file of SMILES; got {name!r}.")
     return path
-
-
-def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read(name: str) -> Iterator[tuple[str, list[int], np.ndarray]]:

@@ -1,6 +1,5 @@
 """Images by name or by path, as float32 in [0, 1], with a held-out part that is fixed by the data set."""
 
-import gzip
 import hashlib
 import os
 from dataclasses import dataclass
@@ -86,11 +85,13 @@ def _read(path: Path) -> list:
         return [_pictures(path)]
     held = [file for file in pairs if "t10k" in file.name or "test" in file.name]
     groups = [[file for file in pairs if file not in held], held] if 0 < len(held) < len(pairs) else [pairs]
-    return [(np.concatenate([idx(file, 3)[:, None] / np.float32(255) for file in group]), _labels(group)) for group in groups]
+    return [
+        (np.concatenate([corpora.idx(file, 3)[:, None] / np.float32(255) for file in group]), _labels(group)) for group in groups
+    ]
 
 
 def _labels(group: list[Path]) -> np.ndarray:
-    return np.concatenate([idx(file.with_name(file.name.replace("images-idx3", "labels-idx1")), 1) for file in group])
+    return np.concatenate([corpora.idx(file.with_name(file.name.replace("images-idx3", "labels-idx1")), 1) for file in group])
 
 
 def _faces(part: str, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,22 +123,6 @@ def _faces(part: str, n: int) -> tuple[np.ndarray, np.ndarray]:
             f"images: {source} must hold pictures and `{FACES['class']}`; got {type(error).__name__}: {error}."
         ) from None
     return np.stack(x) / np.float32(255), np.array(y)
-
-
-def idx(path: Path, dimensions: int) -> np.ndarray:
-    """Return the bytes of an idx file (LeCun's format), gzipped or not. Raises OSError unless it is one, complete."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise OSError(f"images: {path} must be a readable idx file; got {type(error).__name__}; replace the file.") from None
-    if raw[:4] != bytes([0, 0, 8, dimensions]):
-        raise OSError(f"images: {path} must begin with the idx magic number 0000080{dimensions}; got {raw[:4].hex()}.")
-    shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4)
-    if len(raw) != 4 + 4 * dimensions + int(np.prod(shape, dtype=np.int64)):
-        raise OSError(
-            f"images: {path} must hold {tuple(map(int, shape))} bytes; got {len(raw) - 4 - 4 * dimensions}; replace the file."
-        )
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def _archive(path: Path):

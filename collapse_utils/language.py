@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from collapse_utils import decoding
+from collapse_utils import decoding, training
 from collapse_utils.tokens import END, counted, lengths
 from collapse_utils.training import Recipe, digest, order, train
 
@@ -119,18 +119,7 @@ class LanguageModel:
 
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses into a folder (safetensors)."""
-        from safetensors.torch import save_file
-
-        state = {
-            name: value.contiguous()
-            for name, value in self.network.state_dict().items()
-            if name != "lm_head.weight" or self._untied()
-        }
-        save_file(state, folder / "weights.safetensors")
-        np.save(folder / "losses.npy", self.losses)
-
-    def _untied(self) -> bool:
-        return not self.network.config.tie_word_embeddings
+        training.save(self.network, self.losses, folder)
 
 
 def pretrain(
@@ -180,18 +169,12 @@ class Pretraining:
             model, cross_entropy, lambda step: rows[steps[step]], len(steps), self.recipe, self.checkpoint,
             key=f"{seed} {self.size} {digest(rows)}" if self.checkpoint else "", accelerator=self.accelerator,
         )  # fmt: skip
-        if self.checkpoint:
-            Path(self.checkpoint).unlink(missing_ok=True)
         return LanguageModel(model, self.context, self.temperature, losses=losses)
 
     def load(self, folder: Path) -> LanguageModel:
         """Return the model that LanguageModel.save wrote."""
-        from safetensors.torch import load_file
-
         model = self._fresh(0)
-        model.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
-        model.tie_weights()
-        return LanguageModel(model, self.context, self.temperature, losses=np.load(folder / "losses.npy"))
+        return LanguageModel(model, self.context, self.temperature, losses=training.load(model, folder))
 
     def _fresh(self, seed: int):
         torch.manual_seed(seed)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from collapse_utils import training
 from collapse_utils.conformers import MoleculeError, Molecules
-from collapse_utils.diffusion import Schedule, evaluate, polynomial, sample
+from collapse_utils.diffusion import Schedule, polynomial, sample
 from collapse_utils.equivariant import Denoiser, centred
 from collapse_utils.training import Recipe, digest, order, train
 
@@ -88,30 +89,21 @@ class Diffusion:
 
         The noise is the same for every model, so that models are compared on common random numbers.
         """
-        generator, found = torch.Generator().manual_seed(0), []
+        generator, n = torch.Generator().manual_seed(0), len(rows[0])
+        parts = np.split(np.arange(n), range(self.batch, n, self.batch))
 
-        def error(k):
-            total = 0.0
-            for _ in range(draws):
-                for part in np.split(np.arange(len(rows[0])), range(self.batch, len(rows[0]), self.batch)):
-                    batch = rows[0][part], rows[1][part]
-                    with torch.inference_mode():
-                        total += float(self._error(batch, np.full(len(part), k), generator).double().sum())
-            found.append(total / draws / len(rows[0]))
-            return found[-1]
+        def error(part, k):
+            batch = rows[0][part], rows[1][part]
+            found = errors(self.network, self.graphs, self.schedule, batch, np.full(len(part), k), generator)
+            return float(found.double().sum())
 
-        evaluate(error, self.schedule, steps)
-        return np.array(found)
-
-    def _error(self, rows: Rows, k: np.ndarray, generator: torch.Generator) -> torch.Tensor:
-        return errors(self.network, self.graphs, self.schedule, rows, k, generator)
+        with torch.inference_mode():
+            sums = [sum(error(part, k) for _ in range(draws) for part in parts) for k in self.schedule.spaced(steps)]
+        return np.array(sums) / (draws * n)
 
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses into a folder (safetensors)."""
-        from safetensors.torch import save_file
-
-        save_file({name: value.contiguous() for name, value in self.network.state_dict().items()}, folder / "weights.safetensors")
-        np.save(folder / "losses.npy", self.losses)
+        training.save(self.network, self.losses, folder)
 
 
 def denoiser(network: Denoiser, schedule: Schedule, graph: tuple[torch.Tensor, ...]) -> Callable:
@@ -176,17 +168,12 @@ class Diffusing:
         losses = train(
             network, loss, batch, len(batches), recipe, self.checkpoint, key=f"{seed} {digest(rows[0])} {digest(rows[1])}"
         )
-        if self.checkpoint:
-            Path(self.checkpoint).unlink(missing_ok=True)
         return self._model(network, losses)
 
     def load(self, folder: Path) -> Diffusion:
         """Return the model that Diffusion.save wrote."""
-        from safetensors.torch import load_file
-
         network = self._fresh(0)
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
-        return self._model(network, np.load(folder / "losses.npy"))
+        return self._model(network, training.load(network, folder))
 
     def _model(self, network: Denoiser, losses: np.ndarray) -> Diffusion:
         return Diffusion(network.eval(), self.graphs, self.slots, self.schedule, self.steps, self.eta, losses)

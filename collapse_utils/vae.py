@@ -1,9 +1,6 @@
 """Variational autoencoders in the loop: convolutional, of one dial from 8 × 8 to the paper's own size, pretrained from scratch."""
 
-import ctypes
 import math
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from collapse_utils import training
 from collapse_utils.strided import THIN, Down, Up
 from collapse_utils.training import Recipe, digest, order, train
 
@@ -162,7 +160,7 @@ class VAE:
 
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses into a folder (safetensors)."""
-        _write([self], folder / "one.safetensors")
+        training.save(self.network, self.losses, folder)
 
     def _batches(self, rows: np.ndarray):
         device = next(self.network.parameters()).device
@@ -181,7 +179,8 @@ class Seeds:
 
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses of all into a folder (safetensors)."""
-        _write(self.models, folder / "seeds.safetensors")
+        for i, model in enumerate(self.models):
+            training.save(model.network, model.losses, folder, f"seed{i}")
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,6 @@ class Autoencoding:
             raise ValueError(
                 f"fit: several seeds must have clip = inf and decay = 0; got {self.recipe.clip} and {self.recipe.decay}."
             )
-        _hold_memory()
         seeds = [int(rng.integers(2**62)) for _ in sets]
         steps = order(np.zeros(len(sets[0])), self.recipe, rng)
         jobs = list(zip(sets, seeds, strict=True))
@@ -253,8 +251,6 @@ class Autoencoding:
 
         key = f"{[(seed, digest(rows)) for rows, seed in jobs] if self.checkpoint else ''} {self.likelihood}"
         losses = train(trained, loss, batch, len(steps), self.recipe, self.checkpoint, key=key) / len(jobs)
-        if self.checkpoint:
-            Path(self.checkpoint).unlink(missing_ok=True)
         if len(jobs) > 1:
             for i, network in enumerate(networks):
                 network.load_state_dict(trained.part(i))
@@ -262,35 +258,15 @@ class Autoencoding:
 
     def load(self, folder: Path) -> VAE | Seeds:
         """Return what save wrote."""
-        from safetensors.torch import load_file
+        several = len(list(folder.glob("seed*.npy")))
+        models = [self._read(folder, f"seed{i}") for i in range(several)]
+        return Seeds(tuple(models)) if several else self._read(folder, "model")
 
-        several = (folder / "seeds.safetensors").exists()
-        stored = load_file(folder / ("seeds.safetensors" if several else "one.safetensors"))
-        models = []
-        while f"{len(models)}.losses" in stored:
-            network, prefix = self._fresh(0), f"{len(models)}."
-            losses = stored.pop(prefix + "losses").numpy()
-            network.load_state_dict({name.removeprefix(prefix): v for name, v in stored.items() if name.startswith(prefix)})
-            models.append(VAE(network.eval(), self.likelihood, self.temperature, losses))
-        return Seeds(tuple(models)) if several else models[0]
+    def _read(self, folder: Path, name: str) -> VAE:
+        network = self._fresh(0)
+        losses = training.load(network, folder, name)
+        return VAE(network.eval(), self.likelihood, self.temperature, losses)
 
     def _fresh(self, seed: int) -> Network:
         torch.manual_seed(seed)
         return Network(self.shape).to(self.device)
-
-
-def _write(models: Sequence[VAE], path: Path) -> None:
-    from safetensors.torch import save_file
-
-    content = {}
-    for i, model in enumerate(models):
-        content |= {f"{i}.{name}": value.contiguous() for name, value in model.network.state_dict().items()}
-        content[f"{i}.losses"] = torch.from_numpy(model.losses.copy())
-    save_file(content, path)
-
-
-def _hold_memory() -> None:
-    """Let glibc keep what a training step frees, for the next one to use: at 28 × 28 a fifth of the time goes into its pages."""
-    with suppress(OSError, AttributeError):  # another C library
-        for parameter, value in ((-3, 2**25), (-1, 2**30)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, in bytes
-            ctypes.CDLL(None).mallopt(parameter, value)

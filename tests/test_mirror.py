@@ -70,7 +70,9 @@ def test_a_missing_file_says_where_to_put_it(root, monkeypatch):
             OSError, match=f"{name}: must be read from a local mirror; set COLLAPSE_DATA to the folder with {name}/"
         ):
             corpora.load(name)
-    with pytest.raises(OSError, match=r"set COLLAPSE_DATA to the folder with .*TinyStories-train\.txt or COLLAPSE_DOWNLOAD=1"):
+    with pytest.raises(
+        OSError, match=r"set COLLAPSE_DATA to the folder with .*TinyStories-train\.txt, or set COLLAPSE_DOWNLOAD=1"
+    ):
         texts.load("tinystories-full")
 
 
