@@ -49,7 +49,8 @@ class Sparse(torch.nn.Module):
         x, sigma = middle(x), sigma[owner, None]
         alpha = torch.sqrt(1 - sigma**2)
         ratio = torch.log(sigma / alpha)
-        waves = torch.cat([torch.sin(ratio / 4 * k) for k in (1, 2, 3, 4)] + [torch.cos(ratio / 4 * k) for k in (1, 2, 3, 4)], -1)
+        angles = ratio / 4 * torch.arange(1, 5)
+        waves = torch.cat([torch.sin(angles), torch.cos(angles)], -1)
         (i, j), h, y = ends, self.atoms(atoms) + self.level(waves), x
         for first, layer in zip(self.first, self.layers, strict=True):
             between = y[i] - y[j]

@@ -24,20 +24,22 @@ class Layer(nn.Module):
 
     def forward(self, h, x, edges, pairs):
         """Return features (B, N, d) and places (B, N, 3) after the round; edges (B, N, N, e), pairs (B, N, N, 1) a mask."""
-        between = x[:, :, None] - x[:, None]  # (B, N, N, 3)
-        reach = torch.sqrt((between**2).sum(-1, keepdim=True) + 1e-8)  # (B, N, N, 1)
+        reach = torch.sqrt(((x[:, :, None] - x[:, None]) ** 2).sum(-1, keepdim=True) + 1e-8)  # (B, N, N, 1)
         first = self.pair(torch.cat([expand(reach), edges], -1))  # (B, N, N, d)
         first = first + self.receiver(h)[:, :, None] + self.sender(h)[:, None]
         m = self.act(self.message(self.act(first))) * pairs  # (B, N, N, d)
-        x = x + (between / (reach + 1) * (self.move(m) * pairs)).sum(2)
-        return h + self.update(torch.cat([h, m.sum(2)], -1)), x
+        pull = (self.move(m) / (reach + 1))[..., 0]  # (B, N, N)
+        return h + self.update(torch.cat([h, m.sum(2)], -1)), x + x * pull.sum(2, keepdim=True) - pull @ x
 
 
 def expand(reach: torch.Tensor) -> torch.Tensor:
-    """Return Gaussians of distances (…, 1) about RADII centres from 0 to 4 in the network's unit, (…, RADII)."""
+    """Return Gaussians of distances (…, 1) about RADII centres from 0 to 4 in the network's unit, (…, RADII).
+
+    Eight widths away they are cut off, at 10⁻¹⁴: subnormal numbers would make a training step a third slower.
+    """
     step = 4 / (RADII - 1)
     centres = torch.arange(RADII, device=reach.device, dtype=reach.dtype) * step
-    return torch.exp(-0.5 * ((reach - centres) / step) ** 2)
+    return torch.exp(-0.5 * ((reach - centres) / step).clamp(-8, 8) ** 2)
 
 
 def centred(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -61,7 +63,8 @@ class Denoiser(nn.Module):
         x, sigma = centred(x, mask), sigma[:, None, None]
         alpha = torch.sqrt(1 - sigma**2)
         ratio = torch.log(sigma / alpha)  # the time step, as the log of noise to signal
-        waves = torch.cat([torch.sin(ratio / 4 * k) for k in (1, 2, 3, 4)] + [torch.cos(ratio / 4 * k) for k in (1, 2, 3, 4)], -1)
+        angles = ratio / 4 * torch.arange(1, 5, device=x.device, dtype=x.dtype)  # (B, 1, 4)
+        waves = torch.cat([torch.sin(angles), torch.cos(angles)], -1)
         pairs = mask[:, :, None] * mask[:, None] * (1 - torch.eye(x.shape[1], device=x.device, dtype=x.dtype))[..., None]
         h, y = (self.atoms(atoms) + self.level(waves)) * mask, x
         for layer in self.layers:
