@@ -1,0 +1,79 @@
+"""SIGKILL of a loop of autoencoders or denoisers, in mid-fit and between fits: the rerun ends with the same bytes."""
+
+import signal
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from collapse_utils import conformers, feedback_loop, images, molecules, regimes, vae
+from collapse_utils.store import resumable
+from collapse_utils.training import Recipe
+
+N_FITS = 3
+
+
+def autoencoder(checkpoint):
+    recipe = Recipe(rate=5e-3, epochs=4, batch=32, decay=0.0)
+    return vae.Autoencoding(vae.shape(1, 8), recipe, checkpoint=checkpoint), images.load("digits", 200).train, vae.VAE.save
+
+
+def denoiser(checkpoint):
+    graph, rows = conformers.load("enumerated", 8, 4, 7)
+    recipe = Recipe(rate=1e-2, batch=8, decay=0.0)
+    train = molecules.Diffusing(
+        molecules.Graphs(graph, 1.1), rows[0], 24, recipe, hidden=16, steps=4, eta=0.0, checkpoint=checkpoint
+    )
+    return train, rows, molecules.Diffusion.save
+
+
+KINDS = {"vae": (vae, autoencoder), "molecules": (molecules, denoiser)}
+
+
+def losses(kind, folder, checkpoint=True):
+    """The bytes of the training losses of a resumable loop, and of its last sample."""
+    torch.set_num_threads(1)
+    fit, data, save = KINDS[kind][1](folder / "state" if checkpoint else None)
+    with resumable(folder / "store", fit, {}, save, fit.load) as kept:
+        loop = list(islice(feedback_loop(kept, data, regimes.accumulate, np.random.default_rng(3)), N_FITS))
+        sample = loop[-1].model.sample(4, np.random.default_rng(0))
+        return [g.model.losses.tobytes() for g in loop] + [np.asarray(sample[-1]).tobytes()]
+
+
+def slowly(kind, folder):
+    """The same, a checkpoint every fourth step, and time to be killed in."""
+    module = KINDS[kind][0]
+    plain = module.train
+
+    def train(network, loss, batch, *rest, **options):
+        return plain(network, loss, lambda step: (time.sleep(0.02), batch(step))[1], *rest, every=4, **options)
+
+    module.train = train
+    print("ready", flush=True)
+    losses(kind, folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_anywhere_the_rerun_ends_with_the_same_bytes(kind, tmp_path):
+    script = f"""import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_kills; from pathlib import Path
+test_kills.slowly({kind!r}, Path({str(tmp_path)!r}))"""
+    for place in ("state", "store/0000-model", "store/0001-sample", "state"):
+        started = time.time()
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "ready\n"
+        path = tmp_path / place
+        while not (path.exists() and (place != "state" or path.stat().st_mtime > started)):
+            assert child.poll() is None, f"it ended before {place} was there"
+            assert time.time() < started + 120
+            time.sleep(0.002)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert (tmp_path / "state").exists()
+    assert losses(kind, tmp_path) == losses(kind, tmp_path / "plain", checkpoint=False)
+    assert not (tmp_path / "state").exists()
