@@ -1,13 +1,12 @@
 """Training of autoencoders against the textbook loop, several seeds at once, and the share of the matmul peak, in one run."""
 
 import math
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from apart import in_turns
 from torch.utils.flop_counter import FlopCounterMode
 
 from collapse_utils import vae
@@ -43,13 +42,6 @@ def plain(shape):
                 part[i] = kind(old.in_channels, old.out_channels, 3, 2, 1, *extra[:1])
                 part[i].load_state_dict(old.state_dict())
     return network.to(memory_format=torch.contiguous_format)
-
-
-def alone(threads, function, *arguments):
-    """The best of three calls, by their first value, in a process of its own with so many threads."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as pool:
-        return min((pool.submit(function, *arguments).result() for _ in range(3)), key=lambda result: result[0])
 
 
 def textbook(rows, steps=STEPS):
@@ -92,8 +84,7 @@ def one_step(network, x, noise):
 def test_training_against_the_textbook_loop(benchmark, side, least, threads):
     """The plain loop's time over ours for as many steps on the same images, each in a process of its own; both learn."""
     rows = pictures(side)
-    peer, lost = alone(threads, textbook, rows)
-    seconds, losses = benchmark.pedantic(alone, (threads, ours, rows), rounds=1)
+    (seconds, losses), (peer, lost) = benchmark.pedantic(in_turns, (threads, (ours, rows), (textbook, rows)), rounds=1)
     benchmark.extra_info.update(ratio=round(peer / seconds, 2), images_per_second=round(STEPS * BATCH / seconds))
     wanted = f" (wanted: {least})" if least else ""
     rate = STEPS * BATCH / seconds
