@@ -1,9 +1,9 @@
 """What a small language model can be asked: its loss, a cloze from any text, BLiMP and LAMBADA from the mirror."""
 
-import io
 import json
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -65,9 +65,10 @@ def likelihood(model, ids, mask, scored=None, batch: int = 16) -> tuple[np.ndarr
             given, here, wanted = (
                 torch.as_tensor(np.asarray(array[part, :longest]), device=device) for array in (ids, mask, scored)
             )
-            logits = model(input_ids=given, attention_mask=here.long(), use_cache=False).logits[:, :-1].float()  # (b, T − 1, V)
+            padding = None if bool(here.all()) else here.long()
+            logits = model(input_ids=given, attention_mask=padding, use_cache=False).logits[:, :-1].float()  # (b, T − 1, V)
             target, counts = given[:, 1:], wanted[:, 1:]
-            share = -torch.nn.functional.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+            share = -_cross_entropy(logits, target)
             total[part] = (share.double() * counts).sum(dim=1).cpu()
             first[part] = ((logits.argmax(dim=-1) == target) | ~counts).all(dim=1).cpu()
     return total, first
@@ -94,12 +95,24 @@ def cloze(ids, mask, given: int, asked: int, n_choices: int, rng: np.random.Gene
     return np.concatenate([start, rows[source][..., given : given + asked]], axis=-1)
 
 
-def choose(model, questions: np.ndarray, given: int, batch: int = 64) -> np.ndarray:
-    """Return for each question the summed ln p of its choices after the first `given` tokens, (N, n_choices)."""
-    n, choices, length = questions.shape
-    flat, everything = questions.reshape(n * choices, length), np.ones((n * choices, length), bool)
-    scored = everything & (np.arange(length) >= given)
-    return likelihood(model, flat, everything, scored, batch)[0].reshape(n, choices)
+def choose(model, questions: np.ndarray, given: int, batch: int = 16) -> np.ndarray:
+    """Return for each question the summed ln p of its choices after the first `given` tokens, (N, n_choices).
+
+    The choices of a question share its first `given` tokens, so these are read once and their keys and values repeated.
+    """
+    choices, device = questions.shape[1], next(model.parameters()).device
+    scores = []
+    with torch.inference_mode():
+        for start in range(0, len(questions), batch):
+            part = torch.as_tensor(questions[start : start + batch], device=device)  # (b, n_choices, T)
+            read = model(input_ids=part[:, 0, :given], use_cache=True)
+            read.past_key_values.batch_repeat_interleave(choices)
+            asked = part[..., given:].flatten(0, 1)  # (b · n_choices, T − given)
+            later = model(input_ids=asked[:, :-1], past_key_values=read.past_key_values, use_cache=True).logits
+            first = read.logits[:, -1:].repeat_interleave(choices, dim=0)
+            nats = _cross_entropy(torch.cat([first, later], dim=1).float(), asked)
+            scores.append(-nats.double().sum(dim=1).reshape(-1, choices).cpu().numpy())
+    return np.concatenate(scores)
 
 
 def right(scores: np.ndarray) -> np.ndarray:
@@ -114,8 +127,8 @@ def blimp(model, tokenizer, each: int = 20) -> np.ndarray:
     """
     begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     sentences = []
-    with zipfile.ZipFile(io.BytesIO(_official("blimp"))) as archive:
-        for name in sorted(name for name in archive.namelist() if name.endswith(".jsonl")):
+    with zipfile.ZipFile(_official("blimp")) as archive:  # beside data/ lie files of the system that packed it
+        for name in sorted(name for name in archive.namelist() if name.startswith("data/") and name.endswith(".jsonl")):
             pairs = [json.loads(line) for line in archive.read(name).decode().splitlines()[:each]]
             sentences += [pair[side] for pair in pairs for side in ("sentence_good", "sentence_bad")]
     rows = [begin + tokenizer(sentence, add_special_tokens=False)["input_ids"] for sentence in sentences]
@@ -123,13 +136,14 @@ def blimp(model, tokenizer, each: int = 20) -> np.ndarray:
     return (good > bad).reshape(-1, each)
 
 
-def lambada(model, tokenizer, n: int = 500) -> np.ndarray:
-    """Return for the first n passages whether the model's first choice, token by token, is the last word: (n,).
+def lambada(model, tokenizer, n: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    """Return for the first n passages the −ln p of the last word, and whether each of its tokens is the first choice.
 
-    Paperno et al. 2016, 1606.06031; a passage longer than the model's context loses its beginning.
+    (n,) each; Paperno et al. 2016, 1606.06031; a passage longer than the model's context loses its beginning.
     """
     begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    passages = [json.loads(line)["text"].rsplit(" ", 1) for line in _official("lambada").decode().splitlines()[:n]]
+    lines = _official("lambada").read_text(encoding="utf-8").splitlines()[:n]
+    passages = [json.loads(line)["text"].rsplit(" ", 1) for line in lines]
     rows, last = [], []
     for start, word in passages:
         given, end = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (start, " " + word))
@@ -139,7 +153,8 @@ def lambada(model, tokenizer, n: int = 500) -> np.ndarray:
     ids, mask = padded(rows)
     lengths = mask.sum(axis=1)[:, None]
     scored = mask & (np.arange(ids.shape[1]) >= lengths - np.array(last)[:, None])
-    return likelihood(model, ids, mask, scored)[1]
+    total, first = likelihood(model, ids, mask, scored)
+    return -total, first
 
 
 def harness(model, tokenizer, tasks: Sequence[str], n: int | None = None) -> dict:
@@ -156,5 +171,10 @@ def harness(model, tokenizer, tasks: Sequence[str], n: int | None = None) -> dic
     return lm_eval.simple_evaluate(model=served, tasks=list(tasks), limit=n)["results"]
 
 
-def _official(name: str) -> bytes:
-    return mirror.fetch(name, *OFFICIAL[name]).read_bytes()
+def _cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """−ln p of tokens (b, T) under logits (b, T, V), (b, T)."""
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
+
+
+def _official(name: str) -> Path:
+    return mirror.fetch(name, *OFFICIAL[name])

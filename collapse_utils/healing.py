@@ -79,6 +79,7 @@ def quantised(model):
 def predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:
     """Return the summed loss of rows (b, T), padded with −1, and the number of tokens that count."""
     rows = torch.as_tensor(rows, device=next(model.parameters()).device)
-    logits = model(input_ids=rows.clamp(min=0), attention_mask=(rows >= 0).long(), use_cache=False).logits[:, :-1].float()
+    padding = None if bool((rows >= 0).all()) else (rows >= 0).long()
+    logits = model(input_ids=rows.clamp(min=0), attention_mask=padding, use_cache=False).logits[:, :-1].float()
     target = rows[:, 1:]
     return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-1, reduction="sum"), int((target >= 0).sum())

@@ -301,8 +301,9 @@ def _samples(model, ids, mask, metric, every, normed) -> torch.Tensor:
     positions = torch.arange(mask.shape[1], device=device)
     last = torch.where(mask.bool(), positions, -1).amax(dim=1)  # (b,)
     rows = torch.arange(len(ids), device=device)
+    padding = None if bool(mask.all()) else mask.long()
     with torch.inference_mode(), states(model, (lambda x: x) if every else (lambda x: x[rows, last])) as found:
-        output = model.base_model(input_ids=ids.long(), attention_mask=mask.long(), use_cache=False).last_hidden_state
+        output = model.base_model(input_ids=ids.long(), attention_mask=padding, use_cache=False).last_hidden_state
     if normed:
         found[-1] = (output if every else output[rows, last]).float()
     for layer, x in enumerate(found):

@@ -109,6 +109,7 @@ def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         for name in ("data/x.jsonl", "data/y.jsonl"):
             archive.writestr(name, "\n".join(map(json.dumps, pairs)))
+        archive.writestr("__MACOSX/data/._x.jsonl", b"\xb0\x00")  # as in the official file
     (tmp_path / "l.jsonl").write_text('{"text": "the cat sat on the mat"}\n{"text": "a dog ran"}\n')
     digest = {name: "sha256:" + hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("b.zip", "l.jsonl")}
     monkeypatch.setattr(exams, "OFFICIAL", {"blimp": ("b.zip", digest["b.zip"]), "lambada": ("l.jsonl", digest["l.jsonl"])})
@@ -118,7 +119,10 @@ def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_
     monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
     sides = [[logp(model, [0, *tokenizer(pair[side])["input_ids"]]).sum() for side in pair] for pair in pairs]
     assert exams.blimp(model, tokenizer, 2).tolist() == [[good > bad for good, bad in sides]] * 2
-    assert exams.lambada(model, tokenizer).shape == (2,)
+    nats, first = exams.lambada(model, tokenizer)
+    ends = [logp(model, [0, *tokenizer(text)["input_ids"]])[-1] for text in ("the cat sat on the mat", "a dog ran")]
+    assert np.allclose(nats, np.negative(ends), atol=1e-4)
+    assert first.shape == (2,)
     (tmp_path / "l.jsonl").write_text("{}")
     with pytest.raises(OSError, match="must have the official SHA-256"):
         exams.lambada(model, tokenizer)
