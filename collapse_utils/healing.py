@@ -64,12 +64,13 @@ def quantised(model):
     import peft
     import transformers
 
-    scheme = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    device = next(model.parameters()).device
+    kind = torch.bfloat16 if device.type == "cuda" else torch.float32  # of the products; the CPU has no fast bfloat16
+    scheme = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=kind)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        place = {"": next(model.parameters()).device}
         found = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, quantization_config=scheme, device_map=place, dtype=torch.float32
+            folder, quantization_config=scheme, device_map={"": device}, dtype=torch.float32
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
