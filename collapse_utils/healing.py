@@ -74,7 +74,7 @@ def quantised(model):
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return peft.prepare_model_for_kbit_training(found, use_gradient_checkpointing=False)
+        return peft.prepare_model_for_kbit_training(found, use_gradient_checkpointing=device.type == "cuda")
 
 
 def predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:

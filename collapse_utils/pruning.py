@@ -26,15 +26,17 @@ ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
 def load(model_id: str):
     """Return the model, in float32 and evaluation mode, and its tokenizer: deep-thin, a local folder, or a name on the hub.
 
-    deep-thin is the decoder that lies in models/, with the command that trained it. Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for
+    deep-thin is the decoder that lies in models/, with the command that trained it and that for a bigger sister, deep-thin-24. Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for
     a folder without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve.
     """
     transformers = _quiet()
-    folder = SHIPPED / model_id if model_id == "deep-thin" else Path(os.path.expandvars(model_id)).expanduser()
-    if folder.is_dir():
+    ours = model_id.startswith("deep-thin")
+    folder = SHIPPED / model_id if ours else Path(os.path.expandvars(model_id)).expanduser()
+    if ours or folder.is_dir():
+        how = "train it as models/README.md says" if ours else "write it with save_pretrained"
         for needed in ("config.json", "*.safetensors", "tokenizer*.json"):
             if not any(folder.glob(needed)):
-                raise OSError(f"load: {folder} must hold {needed}; no such file; write it with save_pretrained.")
+                raise OSError(f"load: {folder} must hold {needed}; no such file; {how}.")
     else:
         folder = _download(model_id)
     try:

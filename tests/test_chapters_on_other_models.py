@@ -11,7 +11,14 @@ from workflow import chapters
 
 TINY = {
     "10_layer_pruning": {"n_scan": 30, "n_rows": 30, "n_greedy": 8, "n_questions": 20, "context": 48},
-    "10b_healing": {"n_heal": 8, "n_questions": 20, "n_seeds": 2, "sixteenths": [2, 4, 8], "others": ["full", "head"], "context": 48},
+    "10b_healing": {
+        "n_heal": 8,
+        "n_questions": 20,
+        "n_seeds": 2,
+        "sixteenths": [2, 4, 8],
+        "others": ["full", "head"],
+        "context": 48,
+    },
 }
 
 

@@ -1,12 +1,16 @@
 """The shipped decoder: what it promises, loaded as the chapters load it; verdicts with the arms swapped."""
 
 import json
+import re
+import shlex
 import time
 
 import numpy as np
 import pytest
+import transformers
 
-from collapse_utils import claims, docstrings, exams, pruning
+from collapse_utils import claims, docstrings, exams, language, pruning
+from models import deep_thin
 
 FOLDER = pruning.SHIPPED / "deep-thin"
 CARD = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
@@ -56,3 +60,62 @@ def test_swapped_arms_fail():
     gap = np.random.default_rng(0).normal(0.3, 0.1, (40, 1))
     assert claims.below("FOL-4", -gap, 0.0, gap.mean()).verdict == "holds"
     assert claims.below("FOL-4", gap, 0.0, -gap.mean()).verdict == "fails"
+
+
+def test_a_run_of_the_command_ends_with_a_model_and_its_card(tmp_path, monkeypatch):
+    """A few steps on a few files: tokenizer, training, weights, card, and the weights load."""
+    files = [name for name in CARD["validation"] if docstrings.read([name])[0]][:30]
+    monkeypatch.setattr(docstrings, "names", lambda: files)
+    monkeypatch.setattr(deep_thin, "FOLDER", tmp_path / "deep-thin")
+    monkeypatch.setattr(pruning, "SHIPPED", tmp_path)
+    words, rng = (
+        ["the", "cat", "dog", "sat", "ran", "on", "mat", "a", "house", "and", "then", "it", "was", "big"],
+        np.random.default_rng(0),
+    )
+    (tmp_path / "stories.txt").write_text("\n\n".join(" ".join(rng.choice(words, 60)) for _ in range(40)), encoding="utf-8")
+    given = [
+        "--name",
+        "deep-thin-tiny",
+        "--stories",
+        str(tmp_path / "stories.txt"),
+        "--layers",
+        "3",
+        "--width",
+        "24",
+        "--heads",
+        "2",
+    ]
+    given += ["--inner", "32", "--vocabulary", "300", "--epochs", "0.3", "--threads", "1", "--scratch", str(tmp_path / "scratch")]
+    deep_thin.main(given)
+    card = json.loads((tmp_path / "deep-thin-tiny" / "card.json").read_text(encoding="utf-8"))
+    model, tokenizer = pruning.load("deep-thin-tiny")
+    assert card["shape"]["parameters"] == language.n_parameters(model)
+    assert (len(pruning.stack(model)), len(tokenizer), tokenizer.bos_token_id) == (3, 300, 0)
+    assert set(card) == set(CARD)
+    assert card["recipe"]["schedules"] == [[card["recipe"]["steps"]] * 2]
+    assert card["command"].endswith(" ".join(given))
+    assert not set(card["held out"]) & set(card["validation"])
+    ids, mask = exams.windows(docstrings.read(card["held out"])[:2], tokenizer, 64)
+    nats, counts = exams.losses(model, ids, mask)
+    assert nats.sum() / counts.sum() < np.log(300)  # a few steps are better than a uniform guess
+    for part in card["judged, nats per token"].values():
+        assert np.isfinite(list(part.values())).all()
+    with pytest.raises(OSError, match=r"must hold config\.json; no such file; train it as models/README\.md says"):
+        pruning.load("deep-thin-none")
+
+
+def test_the_commands_make_what_they_say():
+    """The card's command has the card's shape, and that of the bigger sister the size that chapter 10b reckons with."""
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    found = [shlex.split(line)[4:] for line in re.findall("COLLAPSE_DATA=.*", readme)]
+    assert CARD["command"] == re.search("COLLAPSE_DATA=.*", readme).group()
+    shipped, sister = map(deep_thin.parsed, found)
+    for options, parameters in ((shipped, CARD["shape"]["parameters"]), (sister, 20.3e6)):
+        config = transformers.LlamaConfig(
+            vocab_size=options.vocabulary, hidden_size=options.width, num_hidden_layers=options.layers, tie_word_embeddings=True,
+            num_attention_heads=options.heads, intermediate_size=options.inner,
+        )  # fmt: skip
+        model = transformers.LlamaForCausalLM(config)
+        assert abs(sum(weight.numel() for weight in model.parameters()) / parameters - 1) < 2e-3
+    assert deep_thin.recipe(shipped) == deep_thin.RECIPE
+    assert [list(pair) for pair in deep_thin.schedules(shipped, np.zeros(9))] == CARD["recipe"]["schedules"]
