@@ -1,5 +1,8 @@
 """The pruning chapters on a model folder that is used nowhere else: a random Qwen2 of another depth, at tiny settings."""
 
+import json
+import os
+
 import nbformat
 import numpy as np
 import papermill
@@ -7,6 +10,7 @@ import pytest
 import torch
 import transformers
 
+from collapse_utils import docstrings
 from workflow import chapters
 
 TINY = {
@@ -41,8 +45,33 @@ def test_a_chapter_runs_on_another_model(chapter, folder, tmp_path, monkeypatch)
     monkeypatch.delenv("COLLAPSE_DATA", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
+    found = verdicts(chapter, {"model_id": str(folder)} | TINY[chapter], tmp_path)
+    assert len(found) == {"10_layer_pruning": 24, "10b_healing": 8}[chapter]
+
+
+RUNGS = [("10_layer_pruning", "gpu", 24), ("10b_healing", "gpu", 8), ("10b_healing", "paper", 7)]
+
+
+@pytest.mark.parametrize(("chapter", "rung", "judged"), RUNGS)
+def test_a_rung_for_a_gpu_runs_tiny_on_the_cpu(chapter, rung, judged, folder, tmp_path, monkeypatch):
+    """Its own parameters, but for the model, the text, the device, and what only costs time; the official exams where they are."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
+    card = json.loads((chapters.ROOT / "models/deep-thin/card.json").read_text(encoding="utf-8"))
+    for i, document in enumerate(docstrings.read(card["held out"][:60])):
+        (tmp_path / f"{i}.txt").write_text(document, encoding="utf-8")
+    wanted = chapters.plan(chapter, rung).overrides
+    changed = {"model_id": str(folder), "corpus": str(tmp_path), "device": "cpu"} | TINY[chapter]
+    changed = {name: value for name, value in changed.items() if name != "others"}
+    if "n_pairs" in wanted:
+        changed["n_pairs"] = 1 if os.environ.get("COLLAPSE_DATA") else 0
+    assert set(wanted) - set(changed) <= {"adapters", "others", "rank", "rate"}
+    assert len(verdicts(chapter, wanted | changed, tmp_path)) == judged
+
+
+def verdicts(chapter, parameters, tmp_path):
+    """Execute a chapter on the random model and return its verdicts."""
     out = tmp_path / "out.ipynb"
-    parameters = {"model_id": str(folder)} | TINY[chapter]
     papermill.execute_notebook(chapters.source(chapter), out, parameters=parameters, progress_bar=False, kernel_name="python3")
     text = "\n".join(str(output) for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", []))
     assert "9 layers" in text
@@ -52,5 +81,5 @@ def test_a_chapter_runs_on_another_model(chapter, folder, tmp_path, monkeypatch)
         for o in cell.get("outputs", [])
         for v in o.get("data", {}).get("application/vnd.collapse.verdicts+json", [])
     ]
-    assert len(found) == {"10_layer_pruning": 24, "10b_healing": 8}[chapter]
     assert all(np.isfinite(v["evidence"].get("mean", 0)).all() for v in found)
+    return found
