@@ -72,7 +72,7 @@ def test_scan(benchmark):
     print(f"\nscan: off by {error:.1e}, memory {memory:.3f}, time {seconds[0]:.2f} against {seconds[1]:.2f} s")
     assert error < 1e-5
     assert memory < 0.25
-    assert seconds[0] < 1.25 * seconds[1]
+    assert seconds[0] < 1.1 * seconds[1]  # no worse, as far as two runs tell
 
 
 def test_time_and_memory_are_linear_in_layers(benchmark):
