@@ -4,6 +4,7 @@ import ast
 import json
 import operator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.optimize import nnls
@@ -69,6 +70,7 @@ def menu() -> str:
     return "\n".join(rows)
 
 
+@cache
 def _recorded(chapter):
     """The recorded runs of a chapter: published ones and those of this machine."""
     found = []

@@ -61,8 +61,9 @@ def _papermill(run: chapters.Run, scratch: Path) -> nbformat.NotebookNode:
     try:
         with contextlib.redirect_stderr(None):
             papermill.execute_notebook(
-                chapters.source(run.chapter), target, run.overrides, progress_bar=False, cwd=scratch, kernel_name="python3"
-            )
+                chapters.source(run.chapter), target, run.overrides, engine_name=_engine(), progress_bar=False, cwd=scratch,
+                kernel_name="python3", shutdown_kernel="immediate",
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         cell = _failed_cell(nbformat.read(target, as_version=4))
         raise ExecutionError(
@@ -73,6 +74,24 @@ def _papermill(run: chapters.Run, scratch: Path) -> nbformat.NotebookNode:
             f"{run.label}: the kernel died, as it does when memory runs out; the notebook up to there: {_keep(run, target)}"
         ) from None
     return nbformat.read(target, as_version=4)
+
+
+def _engine() -> str:
+    """Papermill's own engine, but for this: the notebook is written twice a minute and at the end, not twice a cell."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Sparing(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, manager, *arguments, **settings):
+            write = manager.save
+            manager.save = lambda: write() if (manager.now() - manager.last_save_time).total_seconds() > 30 else None
+            try:
+                super().execute_managed_notebook(manager, *arguments, **settings)
+            finally:
+                manager.save = write
+
+    papermill_engines.register("sparing", Sparing)
+    return "sparing"
 
 
 def _keep(run: chapters.Run, target: Path) -> Path:
