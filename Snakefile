@@ -12,6 +12,8 @@ SWEEP = sweeps.read(str(config["sweep"])) if "sweep" in config else None
 NAMES, SETTINGS = (str(config.get(name, "")) for name in ("chapter", "p"))
 RUNS = sweeps.plans(SWEEP) if SWEEP else chapters.planned(config.get("scale", "smoke"), NAMES, SETTINGS)
 PLANNED = {run.key: run for run in RUNS}
+STORE = str(config.get("store", ""))  # a place that a storage plugin knows, e.g. s3://bucket/runs
+STORED = [f"{STORE}/{run.chapter}/{run.scale}-{run.key}.zip" for run in PLANNED.values()]
 
 
 def resources_of(wildcards, name, default):
@@ -22,6 +24,7 @@ def resources_of(wildcards, name, default):
 rule all:
     input:
         [run.folder / "card.json" for run in PLANNED.values()],
+        [storage(place) for place in STORED] if STORE else [],
 
 
 rule execute:
@@ -39,3 +42,18 @@ rule execute:
         gpu=lambda wildcards: resources_of(wildcards, "gpu", 0),
     shell:
         "OMP_NUM_THREADS={threads} {params.python:q} -m workflow.execute {wildcards.chapter} {wildcards.scale} {wildcards.key} {params.values:q}"
+
+
+if STORE:
+
+    rule keep:
+        localrule: True
+        input:
+            rules.execute.output.card,
+        output:
+            storage(STORE + "/{chapter}/{scale}-{key}.zip"),
+        params:
+            folder=lambda wildcards, input: input[0].removesuffix("/card.json"),
+            python=sys.executable,
+        shell:
+            "{params.python:q} -m zipfile -c {output:q} {params.folder:q}"

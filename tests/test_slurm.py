@@ -1,6 +1,7 @@
-"""A sweep through Slurm, with a job that is cancelled and a resume. Needs a cluster; `.ci/slurm` starts one of one machine."""
+"""A sweep through Slurm, with a job that is killed and a resume. Needs a cluster; `.ci/slurm` starts one of one machine."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 from test_sweeps import SMALL, command, copy, run, write  # noqa: F401
+
+from workflow.cards import ROOT
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("sbatch") or subprocess.run(["sinfo"], capture_output=True, check=False).returncode != 0,
@@ -27,6 +30,14 @@ def profile(tmp_path, monkeypatch):
     monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path / "profile"))
 
 
+def told(folder, call, words):
+    """What a call said, then what Snakemake noted of Slurm's jobs; no place on this machine is named."""
+    noted = (folder / ".build" / "snakemake.log").read_text(encoding="utf-8")
+    kept = r"submitted with SLURM jobid|SLURM-job .* failed|steps \("
+    lines = [f"$ {call}", *words.strip().splitlines(), *(line for line in noted.splitlines() if re.search(kept, line))]
+    return re.sub(r" ?\(?(log: )?(?<![\w.])/\S+", "", "\n".join(lines)) + "\n"
+
+
 def queue():
     """The numbers of the jobs that run or wait."""
     return subprocess.run(["squeue", "--noheader", "--format=%i %T"], capture_output=True, text=True, check=True).stdout.split()
@@ -38,6 +49,8 @@ def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profi
     there = write(copy, SMALL | {"fixed": SMALL["fixed"] | {"seed": 0}}, "there")  # other keys: every point runs again
     shutil.rmtree(copy / ".build" / "runs")
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    (ROOT / ".build").mkdir(exist_ok=True)
+    log = [f"$ sinfo\n{subprocess.run(['sinfo'], capture_output=True, text=True, check=True).stdout}"]
     child = subprocess.Popen(
         [*command("--sweep", there), "--executor", "slurm"], cwd=copy, env=environment, stderr=subprocess.PIPE
     )
@@ -47,6 +60,8 @@ def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profi
     job = jobs[jobs.index("RUNNING") - 1]
     subprocess.run(["scancel", "--signal=KILL", job], check=True)
     error = child.communicate(timeout=300)[1].decode()
+    call = "make sweep SWEEP=there.yml EXECUTOR=slurm JOBS=2"
+    log.append(told(copy, f"{call} &\n$ scancel --signal=KILL {job}", error))
     assert child.returncode == 1, error
     assert "4 runs due at smoke scale by slurm" in error
     assert "Not finished: 02_linear_models" in error
@@ -61,3 +76,4 @@ def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profi
     tables = [pd.read_parquet(copy / ".build" / "sweeps" / name / "points.parquet") for name in ("here", "there")]
     numbers = [table.select_dtypes("number") for table in tables]
     pd.testing.assert_frame_equal(*numbers, check_exact=True)
+    (ROOT / ".build" / "slurm.log").write_text("\n".join([*log, told(copy, call, again.stderr)]), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Sweeps: every point refused before anything runs, killed and resumed to the same bytes, failures marked; costs from records."""
 
+import importlib.util
 import json
 import os
 import random
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -186,6 +189,36 @@ def test_a_dead_kernel_is_named(copy):
         notebook.write_text(text, encoding="utf-8")
     assert done.returncode == 1
     assert "the kernel died, as it does when memory runs out" in done.stderr
+
+
+def test_the_folder_of_runs_may_lie_on_another_disk(copy, tmp_path):
+    shutil.rmtree(copy / ".build", ignore_errors=True)
+    (copy / ".build").symlink_to(tmp_path, target_is_directory=True)
+    done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [8]}}, "elsewhere"))
+    (copy / ".build").unlink()
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.rglob("card.json"))) == 2  # of the run and of the sweep
+
+
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("snakemake_storage_plugin_fs") and shutil.which("rsync")),
+    reason="Snakemake's storage plugin for folders is not installed (snakemake-storage-plugin-fs, rsync)",
+)
+def test_runs_are_kept_in_a_store_also_those_that_are_done_already(copy, tmp_path, monkeypatch):
+    file = write(copy, SMALL | {"grid": {"d": [9]}}, "stored")
+    assert run(copy, "--sweep", file).returncode == 0
+    monkeypatch.setenv("COLLAPSE_STORE", str(tmp_path / "store"))
+    done = run(copy, "--sweep", file)
+    assert done.returncode == 0, done.stderr
+    (kept,) = (tmp_path / "store" / "02_linear_models").glob("smoke-*.zip")
+    (folder,) = (path.parent for path in (copy / ".build" / "runs").glob(f"*/{kept.stem}/card.json"))
+    with zipfile.ZipFile(kept) as archive:
+        assert {Path(name).name for name in archive.namelist()} >= {file.name for file in folder.iterdir()}
+        assert archive.read(f"{folder.name}/card.json") == (folder / "card.json").read_bytes()
+    monkeypatch.setenv("COLLAPSE_STORE", "nowhere://bucket")
+    refused = run(copy, "--sweep", file)
+    assert refused.returncode == 1
+    assert "not all are stored in nowhere://bucket" in refused.stderr
 
 
 @pytest.mark.parametrize("name", sweeps.names())

@@ -77,11 +77,11 @@ def run(args) -> int:
 
 def sweep(args) -> int:
     """Run every point of a sweep that is not done yet, gather the tables, print the verdicts."""
-    planned, table = _sweep(args)
+    planned, table, incomplete = _sweep(args)
     failed = table[table["state"] != "done"]
     print(gather.verdicts(table).to_string(index=False))
     print(f"{len(table) - len(failed)} of {len(table)} points done: {planned.folder.relative_to(chapters.ROOT)}/points.parquet")
-    return 1 if len(failed) else 0
+    return 1 if incomplete else 0
 
 
 def cost(args) -> int:
@@ -102,18 +102,18 @@ def cost(args) -> int:
 
 
 def _sweep(args) -> tuple:
-    """Run what is due of a sweep and gather it; return the sweep and its table."""
+    """Run what is due of a sweep and gather it; return the sweep, its table, and whether something is missing."""
     planned = sweeps.read(args.sweep)
     runs = sweeps.plans(planned)
-    _execute(runs, {"sweep": args.sweep}, args.cores, args.executor)
-    return planned, gather.gather(planned, runs)
+    _, incomplete = _execute(runs, {"sweep": args.sweep}, args.cores, args.executor)
+    return planned, gather.gather(planned, runs), incomplete
 
 
 def publish_all(args) -> int:
     """Run chapters at smoke and laptop scale, or a sweep, and make those runs the published ones."""
     if args.sweep:
-        planned, table = _sweep(args)
-        if (table["state"] != "done").any():
+        planned, table, incomplete = _sweep(args)
+        if incomplete:
             return 1
         gather.publish(planned, table)
         print(f"published the sweep {args.sweep}")
@@ -136,28 +136,36 @@ def _execute_chapters(args) -> tuple[list[chapters.Run], bool]:
 
 
 def _execute(plans: list[chapters.Run], config: dict, cores: int, executor: str) -> tuple[list[chapters.Run], bool]:
-    """Run what is planned and not yet done, through Snakemake; return the finished runs and whether one failed."""
+    """Run what is planned and not yet done, through Snakemake; return the finished runs and whether something is missing.
+
+    With $COLLAPSE_STORE, a place that a storage plugin of Snakemake knows, every finished run is kept there as well.
+    """
     due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
-    if due:
+    status, store = 0, os.environ.get("COLLAPSE_STORE", "")
+    if due or store:
         where = f"by {executor}, {cores} jobs at a time" if executor else f"on {cores} cores"
         print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale {where}", file=sys.stderr)
         path = chapters.BUILD / "config.json"
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps(config | {"store": store}))
         places = ["--executor", executor, "--jobs", str(cores), "--latency-wait", "30"] if executor else ["--cores", str(cores)]
         command = [sys.executable, "-m", "snakemake", *places, "--nolock", "--keep-going", "--rerun-incomplete",
-                   "--rerun-triggers", "mtime", "--directory", str(chapters.BUILD / "snakemake"),
+                   "--rerun-triggers", "mtime", "--scheduler", "greedy", "--directory", str(chapters.BUILD / "snakemake"),
                    "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(path)]  # fmt: skip
         started = time.perf_counter()
         log = chapters.BUILD / "snakemake.log"
         with log.open("w") as stream, _display(len(due)) as pipe:
             environment = os.environ | {"PYTHONPATH": str(chapters.ROOT), "COLLAPSE_PROGRESS": str(pipe)}
-            subprocess.run(command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, check=False)
+            status = subprocess.run(
+                command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, check=False
+            ).returncode
         print(f"done in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     finished = [plan for plan in plans if (plan.folder / "card.json").exists()]
     if missing := [plan.label for plan in plans if plan not in finished]:
         shown = "; ".join(missing[:5]) + (f"; and {len(missing) - 5} more" if len(missing) > 5 else "")
         print(f"Not finished: {shown}; the log: .build/snakemake.log", file=sys.stderr)
-    return finished, len(finished) < len(plans)
+    elif status and store:
+        print(f"All runs finished, but not all are stored in {store}; the log: .build/snakemake.log", file=sys.stderr)
+    return finished, bool(missing or (store and status))
 
 
 @contextlib.contextmanager
