@@ -41,8 +41,8 @@ class Run:
     @property
     def label(self) -> str:
         """The chapter, with the parameters that differ from those of its scale."""
-        rung = _rungs(self.chapter).get(self.scale) or {}
-        own = [f"{name} = {value}" for name, value in self.overrides.items() if rung.get(name, self) != value]
+        known = rung(self.chapter, self.scale)
+        own = [f"{name} = {value}" for name, value in self.overrides.items() if known.get(name, self) != value]
         return f"{self.chapter} ({', '.join(own)})" if own else self.chapter
 
 
@@ -117,14 +117,19 @@ def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
         known = [name for name in SCALES if has_scale(chapter, name)]
         raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
     notebook = read(chapter)
-    parameters, rung = declared(chapter, notebook), _rungs(chapter).get(scale) or {}
+    parameters, known = declared(chapter, notebook), rung(chapter, scale)
     inputs = cards.inputs(notebook) | {"lock": cards.digest((ROOT / "constraints.txt").read_bytes())}
     runs = []
     for custom in customs:
-        overrides = rung | custom
+        overrides = known | custom
         params.validate(parameters, overrides, where=chapter)
         runs.append(Run(chapter, scale, overrides, bool(custom), cards.digest(inputs | {"parameters": overrides})))
     return runs
+
+
+def rung(chapter: str, scale: str) -> dict[str, Any]:
+    """Return what scales.yml changes in a chapter's parameters at a scale."""
+    return _rungs(chapter).get(scale) or {}
 
 
 def has_scale(chapter: str, scale: str) -> bool:

@@ -1,16 +1,19 @@
 """What a run will cost, from the cards of earlier runs, scaled by the parameters where scales.yml says how cost grows."""
 
 import ast
+import itertools
 import json
 import operator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import nnls
 
 from workflow import chapters
 
+RECORD = ("scale", "wall_s", "peak_mb", "threads")
 OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -33,8 +36,8 @@ class Cost:
 def expect(run: chapters.Run) -> Cost | None:
     """Return the expected cost of a run, or None where no run of its chapter was recorded.
 
-    With `cost: <expression>` in scales.yml: a non-negative fixed part plus one proportional to the expression, fitted
-    to all recorded runs of the chapter. Without: the largest recorded at the same scale.
+    With `cost: <expression>` in scales.yml, arithmetic on parameters and on `threads`, the job's: a non-negative fixed
+    part plus one proportional to it, fitted to the recorded runs. Without: the largest recorded at the same scale.
     """
     recorded = _recorded(run.chapter)
     same = [entry for entry in recorded if entry["overrides"] == run.overrides]
@@ -46,9 +49,11 @@ def expect(run: chapters.Run) -> Cost | None:
         return Cost(*(max(entry[name] for entry in alike) for name in ("wall_s", "peak_mb")), len(alike), False)
     if not recorded:
         return None
-    defaults = chapters.defaults(run.chapter)
-    sizes = np.array([_evaluate(law, defaults | entry["overrides"]) for entry in recorded])
-    here = _evaluate(law, defaults | run.overrides)
+    named = [entry for entry in recorded if _words(run.chapter, entry["overrides"]) == _words(run.chapter, run.overrides)]
+    recorded = named if len(named) > 1 else recorded  # a law scales numbers, not the name of a corpus or of a model
+    defaults, threads = chapters.defaults(run.chapter), chapters.resources(run.chapter, run.scale).get("threads", 1)
+    sizes = np.array([_evaluate(law, defaults | entry["overrides"] | {"threads": entry["threads"]}) for entry in recorded])
+    here = _evaluate(law, defaults | run.overrides | {"threads": threads})
     parts = [_line(sizes, np.array([entry[name] for entry in recorded]), here) for name in ("wall_s", "peak_mb")]
     return Cost(*parts, len(recorded), True)
 
@@ -72,15 +77,24 @@ def menu() -> str:
 
 @cache
 def _recorded(chapter):
-    """The recorded runs of a chapter: published ones and those of this machine."""
+    """The recorded runs of a chapter, with all their parameters: published ones, those of this machine, published sweeps."""
     found = []
     for path in [*chapters.RESULTS.glob(f"*/{chapter}/card.json"), *(chapters.BUILD / "runs" / chapter).glob("*/card.json")]:
         card = json.loads(path.read_text(encoding="utf-8"))
-        size = sum(file.stat().st_size for file in path.parent.iterdir()) / 2**20
-        found.append(
-            {**{name: card[name] for name in ("scale", "wall_s", "peak_mb")}, "overrides": card["parameters"], "disk_mb": size}
-        )
+        found.append({name: card[name] for name in RECORD} | {"overrides": card["parameters"]})
+    for path in (chapters.RESULTS / "sweeps").glob("*/card.json"):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        for row in pd.read_parquet(path.with_name("costs.parquet")).to_dict("records") if card["chapter"] == chapter else ():
+            point = {name: row[name] for name in itertools.takewhile(lambda name: name != "key", row)}
+            overrides = chapters.rung(chapter, card["scale"]) | card["fixed"] | point
+            found.append({name: row.get(name, card["scale"]) for name in RECORD} | {"overrides": overrides})
     return found
+
+
+def _words(chapter, overrides):
+    """The parameters of a run that are no numbers."""
+    values = chapters.defaults(chapter) | overrides
+    return {name: value for name, value in values.items() if not isinstance(value, int | float)}
 
 
 def _line(sizes, values, at):
