@@ -14,6 +14,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import psutil
 import pytest
@@ -127,12 +128,16 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_bytes(copy, seed):
     table = copy / ".build" / "sweeps" / "small" / "points.parquet"
     reference = table.read_bytes()
     assert len(list((copy / ".build" / "sweeps" / "small").rglob("02_linear_models.ipynb"))) == 4
+    kept = nbformat.read(copy / ".build" / "sweeps" / "small" / "d~4" / "noise~0.5" / "02_linear_models.ipynb", as_version=4)
+    assert {"d = 4", "noise = 0.5"} < set(
+        next(cell for cell in kept.cells if cell.id == "injected-parameters").source.splitlines()
+    )
     again = run(copy, "--sweep", file)
     assert "due at smoke scale" not in again.stderr
     shutil.rmtree(copy / ".build")
     rng, hits = random.Random(seed), 0
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    while hits < int(os.environ.get("KILLS", 3)):
+    while hits < int(os.environ.get("KILLS", 2)):
         child = subprocess.Popen(
             command("--sweep", file), cwd=copy, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -346,3 +351,10 @@ def test_a_law_of_cost_reads_declared_numbers_and_agrees_with_what_was_published
         found = costs.expect(run)
         assert found.scaled
         assert 0.4 < found.seconds / card["wall_s"] < 2.5
+
+
+@pytest.mark.parametrize("chapter", chapters.chapters())
+def test_kernels_have_the_threads_that_were_declared(chapter):
+    for scale in ("smoke", chapters.PUBLISHED):
+        declared = chapters.resources(chapter, scale).get("threads", 1)
+        assert chapters.published(chapter, scale, "card")["threads"] == declared

@@ -150,10 +150,11 @@ def _bundles(notebook: nbformat.NotebookNode) -> list[dict]:
 
 
 def _clean(notebook: nbformat.NotebookNode) -> None:
-    """Drop papermill's bookkeeping, times and the injected cell: an executed notebook is a function of its run."""
+    """Drop papermill's bookkeeping and times, and name its injected cell: an executed notebook is a function of its run."""
     notebook.metadata.pop("papermill", None)
-    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
         if not cell.metadata.get("tags", True):
