@@ -26,8 +26,9 @@ ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
 def load(model_id: str):
     """Return the model, in float32 and evaluation mode, and its tokenizer: deep-thin, a local folder, or a name on the hub.
 
-    deep-thin is the decoder that lies in models/, with the command that trained it and that for a bigger sister, deep-thin-24. Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for
-    a folder without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve.
+    deep-thin is the decoder that lies in models/, with the command that trained it and that for a bigger sister, deep-thin-24.
+    Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for a folder
+    without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve or be read.
     """
     transformers = _quiet()
     ours = model_id.startswith("deep-thin")
@@ -39,13 +40,20 @@ def load(model_id: str):
                 raise OSError(f"load: {folder} must hold {needed}; no such file; {how}.")
     else:
         folder = _download(model_id)
+    from safetensors import SafetensorError
+
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"load: {model_id} must be a causal language model that transformers knows; got: {reason}") from None
     stack(model)
-    return model.eval(), transformers.AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # tokenizers raises Exception itself
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        raise ValueError(f"load: the tokenizer of {model_id} must be one that transformers reads; got: {reason}") from None
+    return model.eval(), tokenizer
 
 
 def fingerprint(model) -> str:

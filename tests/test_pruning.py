@@ -1,5 +1,9 @@
 """Layers dropped: eight architectures from tiny random configurations, distances, traps, reload, generation."""
 
+import re
+import socket
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -311,6 +315,35 @@ def test_mistakes_have_one_sentence(tmp_path):
     CONFIGS["llama"]().save_pretrained(tmp_path)
     with pytest.raises(OSError, match=r"must hold \*\.safetensors"):
         pruning.load(str(tmp_path))
+
+
+def test_a_damaged_folder_is_named(tmp_path):
+    """Weights cut short, a tokenizer that is none, an architecture that transformers does not know."""
+    build("llama").save_pretrained(tmp_path)
+    weights, tokenizer, config = (tmp_path / name for name in ("model.safetensors", "tokenizer.json", "config.json"))
+    whole = weights.read_bytes()
+    tokenizer.write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=f"the tokenizer of {re.escape(str(tmp_path))} must be one that transformers reads; got:"
+    ):
+        pruning.load(str(tmp_path))
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))} must be a causal language model .* got: "):
+        pruning.load(str(tmp_path))
+    weights.write_bytes(whole)
+    config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"lama"'), encoding="utf-8")
+    with pytest.raises(ValueError, match="must be a causal language model that transformers knows; got: .*lama"):
+        pruning.load(str(tmp_path))
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        started = time.monotonic()
+        with pytest.raises(OSError, match="the hub cannot deliver it .* name a local folder"):
+            pruning.load("nobody/nothing")
+    assert time.monotonic() - started < 60
 
 
 def test_a_hub_out_of_reach_is_said_so_at_once(monkeypatch, tmp_path):

@@ -175,7 +175,7 @@ def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
     page = f"sweeps/{ours['sweep']}.html" if ours and "sweep" in ours else f"../notebooks/{claim['chapter']}.html#verdicts"
     link = f'<a href="{page}">{id_}</a>'
     number = html.escape(claim.get("published", "–").strip())
-    measured = html.escape(ours["summary"]) + _size(ours) if ours else "–"
+    measured = html.escape(ours["summary"]) + _size(claim, ours) if ours else "–"
     said = f"{link} {html.escape(claim['says'].strip())} <i>({_where(claim)})</i>"
     words = _cell(status(claim, ours), ours) + _cell(status(claim, here), here)
     return f"<tr><td>{said}</td>{words}<td>{measured}</td><td>{number}</td></tr>"
@@ -186,15 +186,15 @@ def _cell(word: str, verdict: dict | None) -> str:
     return f'<td class="verdict {word.replace(" ", "-")}">{word if verdict else "not run"}{scale}</td>'
 
 
-def _size(verdict: dict) -> str:
+def _size(claim: dict, verdict: dict) -> str:
+    """What was drawn, and where it was judged: the columns' labels (fits, sizes …), or how many seeds the columns are."""
     evidence = verdict["evidence"]
+    at, n = evidence.get("at", []), evidence["n"]
+    if claim.get("over") == "seeds" and at:
+        return f"<br><small>{len(at)} seeds</small>"
     unit = "seeds" if verdict["rule"]["kind"] == "ordered" else "replicates"
-    horizon = f", horizon {evidence['at'][-1]:g}" if "at" in evidence else ""
-    return (
-        f"<br><small>{evidence['n']} {unit}{horizon}</small>"
-        if evidence["n"] > 1
-        else f"<br><small>deterministic{horizon}</small>"
-    )
+    where = "" if not at else f", at {at[0]:g}" if len(at) == 1 else f", at {min(at):g} to {max(at):g}"
+    return f"<br><small>{f'{n} {unit}' if n > 1 else 'deterministic'}{where}</small>"
 
 
 def _where(claim: dict) -> str:
