@@ -331,8 +331,8 @@ def test_a_damaged_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))} must be a causal language model .* got: "):
         pruning.load(str(tmp_path))
     weights.write_bytes(whole)
-    config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"lama"'), encoding="utf-8")
-    with pytest.raises(ValueError, match="must be a causal language model that transformers knows; got: .*lama"):
+    config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"nollama"'), encoding="utf-8")
+    with pytest.raises(ValueError, match="must be a causal language model that transformers knows; got: .*nollama"):
         pruning.load(str(tmp_path))
 
 

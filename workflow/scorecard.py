@@ -53,11 +53,12 @@ def rerun() -> dict[str, dict]:
     return found
 
 
-def counts() -> dict[str, int]:
-    """Return how many claims have each published verdict, *not run* and *not taken up* included."""
+def counts(source: str) -> dict[str, int]:
+    """Return how many claims of a source, `paper` or `ours`, have each published verdict, *not run* and *not taken up* included."""
     ours, tally = published(), dict.fromkeys(ORDER, 0)
     for id_, claim in claims.ledger().items():
-        tally[status(claim, ours.get(id_))] += 1
+        if claim["source"] == source:
+            tally[status(claim, ours.get(id_))] += 1
     return tally
 
 
@@ -69,10 +70,13 @@ def status(claim: dict, verdict: dict | None) -> str:
 
 
 def summary() -> str:
-    """Return the scorecard in one line."""
-    tally = counts()
-    said = ", ".join(f"{tally[word]} {word}" for word in ORDER if tally[word])
-    return f"{sum(tally.values())} claims of {len(list(claims.FOLDER.glob('*.yml')))} papers: {said}."
+    """Return the scorecard in one line, the papers' claims and our own apart."""
+    papers = len(list(claims.FOLDER.glob("*.yml")))
+    parts = []
+    for source, whose in (("paper", f"claims of {papers} papers"), ("ours", "of our own")):
+        tally = counts(source)
+        parts.append(f"{sum(tally.values())} {whose}: " + ", ".join(f"{tally[word]} {word}" for word in ORDER if tally[word]))
+    return "; ".join(parts) + "."
 
 
 def differences(run: chapters.Run) -> list[str]:
@@ -164,7 +168,8 @@ def run_line(chapter: str, card: dict | None) -> str:
     if cards.inputs(notebook)["figures"] != card["figures"]:
         note += " Figures drawn with an earlier version of the plotting module; the numbers are not affected."
     return (
-        f"Run shown: {card['scale']} scale, {card['date']}, {card['wall_s']:.0f} s on {card['threads']} thread of a {card['device']}, "
+        f"Run shown: {card['scale']} scale, {card['date']}, {card['wall_s']:.0f} s on {card['threads']} "
+        f"{'thread' if card['threads'] == 1 else 'threads'} ({card['device']}), "
         f"{card['peak_mb']} MB; parameters: {html.escape(values)}.{note}"
         + (f" Data behind the figures: {tables}." if tables else "")
         + f' <a href="../data/{chapter}/{chapter}.ipynb" download>This notebook</a>.'
@@ -176,7 +181,8 @@ def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
     link = f'<a href="{page}">{id_}</a>'
     number = html.escape(claim.get("published", "–").strip())
     measured = html.escape(ours["summary"]) + _size(claim, ours) if ours else "–"
-    said = f"{link} {html.escape(claim['says'].strip())} <i>({_where(claim)})</i>"
+    kind = " <small>An analogue.</small>" if "analogue" in claim["criterion"].lower() else ""
+    said = f"{link} {html.escape(claim['says'].strip())} <i>({_where(claim)})</i>{kind}"
     words = _cell(status(claim, ours), ours) + _cell(status(claim, here), here)
     return f"<tr><td>{said}</td>{words}<td>{measured}</td><td>{number}</td></tr>"
 
