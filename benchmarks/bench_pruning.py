@@ -15,7 +15,7 @@ from collapse_utils import pruning
 
 RESULT = Path(__file__).with_name("pruning.json")
 SHAPE = {"hidden_size": 192, "num_hidden_layers": 24, "num_attention_heads": 6, "intermediate_size": 384, "vocab_size": 2048}
-ROWS, CONTEXT = 64, 512
+ROWS, CONTEXT, BATCH = 64, 512, 2
 
 
 def decoder(**changes):
@@ -26,10 +26,13 @@ def decoder(**changes):
 
 
 def stored(model, ids):
-    """The straightforward way: all hidden states of all layers, raw last one included, then pair by pair."""
+    """The straightforward way: all hidden states of all layers kept, raw last one included, then compared pair by pair."""
+    kept = []
     with torch.inference_mode(), pruning.states(model) as found:
-        model.base_model(input_ids=torch.as_tensor(ids), use_cache=False)
-    last = torch.stack(found)[:, :, -1]  # (L + 1, N, d)
+        for rows in torch.as_tensor(ids).split(BATCH):
+            model.base_model(input_ids=rows, use_cache=False)
+            kept.append(torch.stack(found))  # (L + 1, b, T, d)
+    last = torch.cat([states[:, :, -1] for states in kept], dim=1)  # (L + 1, N, d)
     depth = len(last)
     cosine = [[torch.cosine_similarity(last[i], last[j], dim=-1) for j in range(depth)] for i in range(depth)]
     return np.array([[(torch.arccos(c.clamp(-1, 1)) / torch.pi).mean().item() for c in row] for row in cosine])
@@ -43,7 +46,7 @@ def probe(way: str) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     before, started = _memory("VmRSS"), time.perf_counter()
     mask = np.ones(ids.shape, bool)
-    found = stored(model, ids) if way == "stored" else pruning.distances(model, ids, mask, batch=2).mean
+    found = stored(model, ids) if way == "stored" else pruning.distances(model, ids, mask, batch=BATCH).mean
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "peak": _memory("VmHWM") - before, "distances": found.tolist()}))
 
