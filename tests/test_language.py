@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from collapse_utils.regimes import accumulate
 from collapse_utils.store import resumable
 from collapse_utils.tokens import END, Rows, lengths
 from collapse_utils.training import Recipe, TrainingError, digest, order, rate_at, train
+from workflow import chapters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 V, L = 40, 24
@@ -296,24 +298,65 @@ def test_two_processes_train_like_one_within_float_error():
     assert not np.allclose(alone[:-1], alone[1:], rtol=2e-4)
 
 
-def test_the_chapter_runs_on_a_text_of_the_reader_by_path(tmp_path):
+IDS = ["GER-14a", "GER-14b", "GER-14c", "GER-14d", "GER-14e"]
+MIME = "application/vnd.collapse.verdicts+json"
+TINY = {"n_tokens": 6000, "vocabulary": 300, "context": 16, "epochs": 0.5, "n_fits": 2, "n_seeds": 2}
+
+
+def executed(parameters):
+    """Return what the cells of the chapter show, by cell, when papermill runs it with these parameters."""
+    import papermill
+
+    chapter = chapters.source("04_language_models")
+    done = papermill.execute_notebook(chapter, None, parameters=parameters, kernel_name="python3", progress_bar=False)
+    return {cell["id"]: [dict(output) for output in cell.outputs] for cell in done.cells if cell.cell_type == "code"}
+
+
+def judged(shown):
+    return [v["id"] for output in shown["verdicts"] for v in output.get("data", {}).get(MIME, [])]
+
+
+@pytest.mark.parametrize(("third", "size"), [("mixture", "llama-tiny"), ("accumulate_subsample", "gpt2-1m")])
+def test_the_chapter_runs_on_a_text_of_the_reader_by_path(tmp_path, third, size):
     """The same notebook by papermill on a file used nowhere else: docstrings of the standard library."""
     import argparse
     import inspect
     import statistics
 
-    import papermill
-
     members = [member for module in (argparse, statistics, subprocess, socket) for _, member in inspect.getmembers(module)]
     found = {inspect.getdoc(m) for m in members if inspect.isfunction(m) or inspect.isclass(m)} - {None}
     (tmp_path / "text").write_text("<|endoftext|>".join(sorted(found)), encoding="utf-8")
-    tiny = {"n_tokens": 6000, "vocabulary": 300, "context": 16, "epochs": 0.5, "first_epochs": 1.0, "n_fits": 2, "n_seeds": 2}
-    chapter = Path(__file__).parents[1] / "notebooks" / "04_language_models.ipynb"
-    outputs = papermill.execute_notebook(
-        str(chapter), None, parameters={"corpus": str(tmp_path / "text"), "third": "mixture", **tiny}, progress_bar=False
-    )
-    data = [output.get("data", {}) for cell in outputs.cells if cell.cell_type == "code" for output in cell.outputs]
-    verdicts = next(d["application/vnd.collapse.verdicts+json"] for d in data if "application/vnd.collapse.verdicts+json" in d)
-    assert [v["id"] for v in verdicts] == ["GER-14a", "GER-14b", "GER-14c", "GER-14d", "GER-14e"]
-    assert any("text by path" in str(d) for d in data)
-    assert str(tmp_path) not in str(data)
+    shown = executed({"corpus": str(tmp_path / "text"), "third": third, "size": size, "first_epochs": 1.0, **TINY})
+    assert judged(shown) == IDS
+    assert "text by path" in str(shown["corpus"])
+    assert third.replace("_", "-") in str(shown["samples"])
+    assert str(tmp_path) not in str(shown)
+
+
+official = pytest.mark.skipif(not os.environ.get("COLLAPSE_DATA"), reason="needs the official files: set COLLAPSE_DATA")
+
+
+@pytest.mark.parametrize("corpus", ["python-docs", pytest.param("tinystories+novels", marks=official)])
+def test_the_gpu_rung_on_the_cpu_at_a_tiny_size(corpus):
+    """The paper's Llama with 12 million parameters for two fits of a few steps; the corpus of the rung where it is at hand."""
+    rung = chapters.plan("04_language_models", "gpu", TINY | {"n_tokens": 3000, "corpus": corpus, "device": "cpu"}).overrides
+    assert rung["size"] == "llama-12m"
+    shown = executed(rung)
+    assert judged(shown) == IDS  # the paper's own claims need its whole corpus
+    assert corpus in str(shown["corpus"])
+    assert "8,546,560 parameters" in str(shown["run"])  # with 300 tokens in place of 8,000
+
+
+def test_the_room_of_all_arms_is_asked_before_training(tmp_path):
+    """A run that keeps its fits is refused, in one sentence, where the disk has no room for every arm."""
+    from papermill.exceptions import PapermillExecutionError
+
+    huge = TINY | {"n_tokens": 50_000, "vocabulary": 400, "n_fits": 100, "n_seeds": 20, "size": "llama-126m"}
+    needed = 4 * 100 * 3 * 20 * 100e6  # bytes, at least: a hundred models of over a hundred million weights in sixty runs
+    if shutil.disk_usage(tmp_path).free > needed:
+        pytest.skip("the disk has room for sixty runs of a hundred models")
+    began = time.perf_counter()
+    with pytest.raises(PapermillExecutionError, match=r"must have \S+ GB free for this run"):
+        executed(huge | {"keep": str(tmp_path)})
+    assert not list(tmp_path.glob("*/*-model"))
+    assert time.perf_counter() - began < 120
