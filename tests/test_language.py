@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from collapse_utils import decoding, feedback_loop, language
+from collapse_utils import claims, decoding, feedback_loop, language
 from collapse_utils.regimes import accumulate
 from collapse_utils.store import resumable
 from collapse_utils.tokens import END, Rows, lengths
@@ -331,6 +331,19 @@ def test_the_chapter_runs_on_a_text_of_the_reader_by_path(tmp_path, third, size)
     assert "text by path" in str(shown["corpus"])
     assert third.replace("_", "-") in str(shown["samples"])
     assert str(tmp_path) not in str(shown)
+
+
+def test_the_rules_can_come_out_in_every_way():
+    """GER-14a: twelve steps up, one of them down (the pool looks like that), the arms exchanged; GER-14c: luck as large as the bound."""
+    steps, flat = np.ones(12), np.zeros(12)
+    assert claims.ordered("GER-14a", before=flat, after=steps).verdict == "holds"
+    assert claims.ordered("GER-14a", before=flat, after=np.append(steps[1:], -1)).verdict == "inconclusive"
+    assert claims.ordered("GER-14a", before=steps, after=flat).verdict == "fails"
+    assert claims.ordered("GER-14a", before=flat[:2], after=steps[:2]).verdict == "inconclusive"  # a smoke run
+    gap, bound = np.array([[-0.7, -0.6, -0.5]]), np.full(3, -0.3)
+    assert claims.below("GER-14c", gap, bound, np.full(3, -0.03)).verdict == "holds"
+    assert claims.below("GER-14c", gap, bound, np.full(3, -0.4)).verdict == "inconclusive"
+    assert claims.below("GER-14c", np.add(gap, [0, 0, 0.3]), bound, np.full(3, -0.03)).verdict == "fails"
 
 
 official = pytest.mark.skipif(not os.environ.get("COLLAPSE_DATA"), reason="needs the official files: set COLLAPSE_DATA")

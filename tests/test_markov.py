@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom
 from scipy.stats import t as student
 
-from collapse_utils import feedback_loop
+from collapse_utils import claims, feedback_loop
 from collapse_utils.ngram import Ngram, counting
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
 from collapse_utils.theory import markov as theory
@@ -133,3 +133,15 @@ def test_impossible_models_are_refused():
             ValueError, match=rf"alpha must be positive \(or 0 at order 0\) and order 0 or 1; got {alpha} and {order}"
         ):
             counting(3, alpha, order=order)
+
+
+def test_whether_the_size_matters_can_come_out_in_every_way():
+    """GER-13g with the rival's factor of twelve: rises alike, a rise of twelve times the other, and four seeds too noisy for either."""
+    noise, rise = np.array([-1.0, 1.0, 2.0, -2.0]), 5.0
+
+    def verdict(larger, spread):
+        return claims.equal("GER-13g", larger + spread * noise, [rise], [12 * rise]).verdict
+
+    assert verdict(rise, 0.5) == "holds"
+    assert verdict(12 * rise, 0.5) == "fails"
+    assert verdict(6 * rise, 10) == "inconclusive"
