@@ -12,7 +12,18 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from collapse_utils import claims, conformers, diffusion, enumeration, feedback_loop, geometries, molecules, regimes, shapes
+from collapse_utils import (
+    claims,
+    conformers,
+    diffusion,
+    enumeration,
+    feedback_loop,
+    geometries,
+    isomers,
+    molecules,
+    regimes,
+    shapes,
+)
 from collapse_utils.equivariant import Denoiser, centred
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
@@ -354,10 +365,90 @@ def test_molecules_that_cannot_be_used_are_counted_and_named(tmp_path):
         conformers.load("nowhere", 9, 2, 7)
 
 
-def test_what_cannot_be_embedded_is_named():
-    assert conformers.embed("C1C2C3C1C23C(C)(C)C#CC12CC1C2", 2)[2] in ("cannot be embedded", None)
-    knot = "C1(C2)(C3)C4C2C3C14"
-    assert conformers.embed(knot, 2)[2] in ("cannot be embedded", "does not parse", None)
+def test_what_cannot_be_embedded_is_named(monkeypatch):
+    from rdkit.Chem import AllChem
+
+    assert conformers.embed("C1#CC1CC", 2) == ("C1#CC1CC", None, "cannot be embedded")  # a triple bond in a ring of three
+    assert conformers.embed("CCBC", 2) == ("CCBC", None, "has no MMFF94 parameters")
+    assert conformers.embed("CCCO", 2)[2] is None
+    with monkeypatch.context() as patch:
+        patch.setattr(AllChem, "EmbedMultipleConfs", lambda *a: [0, 1, 2])
+        assert conformers.embed("CCCO", 4)[2] == "can be embedded 3 times of 4 only"
+    with monkeypatch.context() as patch:
+        patch.setattr(AllChem, "MMFFOptimizeMoleculeConfs", lambda *a, **k: [(0, 1.0), (1, 2.0)])
+        assert conformers.embed("CCCO", 2)[2] == "has 1 conformers of 2 that MMFF94 does not relax in 2,000 steps"
+
+
+# isomers
+
+
+def test_every_shipped_molecule_is_one_isomer_as_its_name_says():
+    """Stereo read back from places, hydrogens included; the rival, open stereo embedded as it was, gives several."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    graphs, several, named = set(), 0, []
+    for name, mol, _ in conformers._shipped():
+        places = [conformer.GetPositions() for conformer in mol.GetConformers()]
+        assert {isomers.seen(mol, frame) for frame in places} == {isomers.seen(isomers.built(name), places[0])}, name
+        told = isomers.built(name)
+        assert isomers.seen(mol, places[0]) == Chem.MolToSmiles(told), name
+        left = [
+            told.GetAtomWithIdx(e.centeredOn) for e in isomers.elements(told) if e.specified != Chem.StereoSpecified.Specified
+        ]
+        assert all(
+            (atom.GetAtomicNum(), atom.GetTotalNumHs(True)) == (7, 1) for atom in left
+        )  # N–H in a ring of three: SMILES has no name
+        graphs.add(Chem.MolToInchiKey(told).split("-")[0])
+        named.append(name)
+        if len(named) <= 60:
+            free = Chem.AddHs(Chem.MolFromSmiles(Chem.MolToSmiles(isomers.bare(mol), isomericSmiles=False)))
+            AllChem.EmbedMultipleConfs(free, 8, AllChem.ETKDGv3())
+            several += len({isomers.seen(free, conformer.GetPositions()) for conformer in free.GetConformers()}) > 1
+    assert len(graphs) == len(named) == 300  # no molecule stands there twice
+    assert several > 10
+
+
+def test_open_stereo_is_assigned_once_and_given_stereo_kept():
+    """Both E and Z, and both hands, occur; a given one stays; hydrogens of imines stand behind the heavy atoms."""
+    from rdkit import Chem
+
+    assert list(isomers.assigned("CCO")) == ["CCO"]
+    assert list(isomers.assigned("C/C=C/C")) == ["C/C=C/C"]
+    assert set(isomers.assigned("CC=CC")) == {"C/C=C/C", "C/C=C\\C"}
+    assert set(isomers.assigned("CC=N")) == {"[H]/N=C/C", "[H]/N=C\\C"}
+    assert all("/C=C/" in name for name in isomers.assigned("C/C=C/C(F)N"))
+    assert len(set(isomers.assigned("CC(O)C(O)C"))) == 3  # a pair of hands, and the meso form
+    name, mol, reason = conformers.embed("CC=N", 2)
+    assert reason is None
+    assert [atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()] == [True] * 3 + [False] * 5
+    assert isomers.bare(mol).GetNumAtoms() == 3
+    assert Chem.MolToSmiles(isomers.bare(mol)) == "CC=N"
+    names = [name for name, *_ in conformers._shipped()]
+    sides = [
+        str(bond.GetStereo())
+        for name in names
+        for bond in isomers.built(name).GetBonds()
+        if bond.GetStereo() > Chem.BondStereo.STEREOANY
+    ]
+    hands = [hand for name in names for _, hand in Chem.FindMolChiralCenters(isomers.built(name), useLegacyImplementation=False)]
+    for found in (sides, hands):
+        kinds, counts = np.unique(found, return_counts=True)
+        assert counts.sum() > 100
+        assert counts[np.argsort(counts)[-2]] > 0.25 * counts.sum(), dict(zip(kinds, counts, strict=True))
+
+
+def test_seen_knows_the_mirror_and_the_other_side():
+    _, mol, _ = conformers.embed("C[C@H](N)F", 1)
+    frame = mol.GetConformer().GetPositions()
+    heavy = isomers.bare(mol)
+    assert isomers.seen(heavy, frame) == "C[C@H](N)F"
+    assert isomers.seen(heavy, -frame) == "C[C@@H](N)F"
+    assert isomers.seen(heavy, frame * [1, 1, 0]) == "CC(N)F"  # flat: open
+    places = {name: conformers.embed(name, 1)[1] for name in ("C/C=C/C", "C/C=C\\C")}
+    for name, mol in places.items():
+        frame = mol.GetConformer().GetPositions()
+        assert isomers.seen(isomers.bare(mol), frame) == isomers.seen(isomers.bare(mol), -frame) == name
 
 
 def test_the_split_is_by_graph_and_does_not_move(known):

@@ -1,0 +1,74 @@
+"""Which isomer a molecule is: stereo that a SMILES leaves open is assigned once, and read back from places."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+def assigned(line: str, most: int = 32) -> Iterator[str]:
+    """Yield SMILES of stereoisomers with every tetrahedral centre and double bond named, hydrogens of imines included.
+
+    What the line names is kept; what it leaves open is tried in an order drawn by a hash, at most `most` isomers, so that no
+    hand and neither E nor Z is the usual one. A line that leaves nothing open is yielded as it is. N–H of a ring of three turns
+    over: RDKit's SMILES do not name its side, nor does this.
+    """
+    from rdkit import Chem
+    from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
+
+    mol = Chem.AddHs(Chem.MolFromSmiles(line))
+    if not _open(mol):
+        yield line
+        return
+    options = StereoEnumerationOptions(onlyUnassigned=True, unique=True, maxIsomers=most, rand=2021)
+    found = {Chem.MolToSmiles(Chem.RemoveHs(isomer)) for isomer in EnumerateStereoisomers(mol, options=options)}
+    yield from sorted(found, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+
+
+def _open(mol: Any) -> bool:
+    """Whether a molecule has a centre or double bond whose configuration is not given."""
+    from rdkit import Chem
+
+    return any(element.specified != Chem.StereoSpecified.Specified for element in elements(mol))
+
+
+def elements(mol: Any) -> list[Any]:
+    """Return the tetrahedral centres and double bonds of a molecule that can have either configuration."""
+    from rdkit import Chem
+
+    kinds = Chem.StereoType.Atom_Tetrahedral, Chem.StereoType.Bond_Double
+    return [element for element in Chem.FindPotentialStereo(mol) if element.type in kinds]
+
+
+def built(line: str) -> Any:
+    """Return the molecule of a SMILES with all hydrogens, the heavy atoms first: an imine's hydrogen may stand among them."""
+    from rdkit import Chem
+
+    mol = Chem.AddHs(Chem.MolFromSmiles(line))
+    heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
+    light = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1]
+    return Chem.RenumberAtoms(mol, heavy + light)
+
+
+def bare(mol: Any) -> Any:
+    """Return a molecule without its hydrogens, and without stereo, which would keep those of imines."""
+    from rdkit import Chem
+
+    mol = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(mol)
+    return Chem.RemoveHs(mol, sanitize=False)
+
+
+def seen(mol: Any, places: np.ndarray) -> str:
+    """Return the isomer that a molecule is in places (n, 3), as SMILES; what places leave open is left open."""
+    from rdkit import Chem, rdBase
+
+    mol = Chem.Mol(mol)
+    mol.RemoveAllConformers()
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    conformer.SetPositions(np.ascontiguousarray(places[: mol.GetNumAtoms()], float))
+    mol.AddConformer(conformer)
+    with rdBase.BlockLogs():
+        Chem.AssignStereochemistryFrom3D(mol, replaceExistingTags=True)
+    return Chem.MolToSmiles(mol)
