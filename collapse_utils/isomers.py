@@ -71,4 +71,24 @@ def seen(mol: Any, places: np.ndarray) -> str:
     mol.AddConformer(conformer)
     with rdBase.BlockLogs():
         Chem.AssignStereochemistryFrom3D(mol, replaceExistingTags=True)
+    _tag_nitrogen(mol, conformer.GetPositions())
     return Chem.MolToSmiles(mol)
+
+
+def _tag_nitrogen(mol: Any, places: np.ndarray) -> None:
+    """Mark the side of nitrogen in rings of three, which RDKit names in SMILES and does not read from places."""
+    from rdkit import Chem
+
+    for element in elements(mol):
+        atom = mol.GetAtomWithIdx(element.centeredOn)
+        ends = [near.GetIdx() for near in atom.GetNeighbors()]
+        if element.type == Chem.StereoType.Atom_Tetrahedral and (atom.GetAtomicNum(), atom.GetTotalNumHs(True), len(ends)) == (
+            7,
+            0,
+            3,
+        ):
+            arms = places[ends] - places[element.centeredOn]
+            arms = arms / np.linalg.norm(arms, axis=1, keepdims=True)
+            volume = np.linalg.det(arms)
+            kinds = Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW
+            atom.SetChiralTag(kinds[int(volume > 0)] if abs(volume) > 0.1 else Chem.ChiralType.CHI_UNSPECIFIED)

@@ -419,7 +419,7 @@ def test_open_stereo_is_assigned_once_and_given_stereo_kept():
     assert set(isomers.assigned("CC=N")) == {"[H]/N=C/C", "[H]/N=C\\C"}
     assert all("/C=C/" in name for name in isomers.assigned("C/C=C/C(F)N"))
     assert len(set(isomers.assigned("CC(O)C(O)C"))) == 3  # a pair of hands, and the meso form
-    name, mol, reason = conformers.embed("CC=N", 2)
+    _, mol, reason = conformers.embed("CC=N", 2)
     assert reason is None
     assert [atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()] == [True] * 3 + [False] * 5
     assert isomers.bare(mol).GetNumAtoms() == 3
