@@ -75,6 +75,22 @@ def seen(mol: Any, places: np.ndarray) -> str:
     return Chem.MolToSmiles(mol)
 
 
+def compare(molecules: Any, real: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return which isomer made rows are, those of molecules that can be several: owner, same, mirrored, chiral, each (k,).
+
+    same: the isomer of the molecule's first real conformer; mirrored: its mirror image, where that is another isomer (chiral).
+    """
+    named = {}
+    for m in np.unique(real[0]):
+        if elements(molecules.mols[m]):
+            first = real[1][np.flatnonzero(real[0] == m)[0]]
+            named[m] = seen(molecules.mols[m], first), seen(molecules.mols[m], -first)
+    found = [(m, seen(molecules.mols[m], places), *named[m]) for m, places in zip(*made, strict=True) if m in named]
+    owner, got, one, other = (np.array(column) for column in zip(*found, strict=True)) if found else [np.array([])] * 4
+    chiral = one != other
+    return {"owner": owner, "same": got == one, "mirrored": (got == other) & chiral, "chiral": chiral}
+
+
 def _tag_nitrogen(mol: Any, places: np.ndarray) -> None:
     """Mark the side of nitrogen in rings of three, which RDKit names in SMILES and does not read from places."""
     from rdkit import Chem
