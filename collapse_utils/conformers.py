@@ -39,15 +39,17 @@ class Molecules:
     def held_out(self) -> np.ndarray:
         """Return which molecules are for testing (M,): a fifth, by a hash of the graph, whatever else was loaded and its isomer.
 
-        Where the hash puts all on one side it is every fifth in order. Raises MoleculeError for a single molecule.
+        Where the hash puts all on one side it is every fifth graph in order. Raises MoleculeError for a single graph.
         """
         from rdkit import Chem
 
         graphs = [Chem.MolToSmiles(isomers.bare(mol), isomericSmiles=False) for mol in self.mols]
-        if len(graphs) < 2:
-            raise MoleculeError(f"molecules: must be at least 2, one to train on and one to test with; got {len(graphs)}.")
-        held = np.array([int(hashlib.sha256(graph.encode()).hexdigest(), 16) % 5 == 0 for graph in graphs])
-        return held if 0 < held.sum() < len(held) else np.arange(len(held)) % 5 == 0
+        alone = list(dict.fromkeys(graphs))
+        if len(alone) < 2:
+            raise MoleculeError(f"molecules: must be at least 2, one to train on and one to test with; got {len(alone)}.")
+        held = {graph for graph in alone if int(hashlib.sha256(graph.encode()).hexdigest(), 16) % 5 == 0}
+        held = held if 0 < len(held) < len(alone) else set(alone[::5])
+        return np.array([graph in held for graph in graphs])
 
 
 def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydrogens: bool = False, strict: bool = False,
