@@ -647,7 +647,7 @@ def test_the_chapter_runs_on_a_list_used_nowhere_else(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif("COLLAPSE_DATA" not in os.environ, reason="needs the local mirror COLLAPSE_DATA")
-@pytest.mark.parametrize("source", ["qm7"])  # esol and gdb1k run too, for minutes more
+@pytest.mark.parametrize("source", ["qm7"])  # esol was run too; it takes minutes more
 def test_the_gpu_rung_runs_tiny_on_the_cpu(source, tmp_path, monkeypatch):
     """Its own parameters, hydrogens and the large network, but for the device, the folder and what only costs time."""
     from workflow import chapters
