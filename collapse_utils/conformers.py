@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from collapse_utils import geometries, mirror
+from collapse_utils import geometries, isomers, mirror
 
 ELEMENTS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53)
 SHIPPED = Path(__file__).resolve().parents[1] / "book" / "data" / "conformers.npz"
-SHIPPED_SHA256 = "bb99aa329e0245173ae87192ea930984038b432b0e9efc53f1365813ed7308a8"
+SHIPPED_SHA256 = "46caeada365869c1ba6ebe48aa4ea6333ab2e7d0747414ee243535e2c83922a0"
 
 
 class MoleculeError(ValueError):
@@ -37,11 +37,19 @@ class Molecules:
     refused: dict[str, list[str]] = field(default_factory=dict)
 
     def held_out(self) -> np.ndarray:
-        """Return which molecules are for testing (M,): every fifth, by a hash of the graph, whatever else was loaded."""
+        """Return which molecules are for testing (M,): a fifth, by a hash of the graph, whatever else was loaded and its isomer.
+
+        Where the hash puts all on one side it is every fifth graph in order. Raises MoleculeError for a single graph.
+        """
         from rdkit import Chem
 
-        graphs = [Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False) for mol in self.mols]
-        return np.array([int(hashlib.sha256(graph.encode()).hexdigest(), 16) % 5 == 0 for graph in graphs])
+        graphs = [Chem.MolToSmiles(isomers.bare(mol), isomericSmiles=False) for mol in self.mols]
+        alone = list(dict.fromkeys(graphs))
+        if len(alone) < 2:
+            raise MoleculeError(f"molecules: must be at least 2, one to train on and one to test with; got {len(alone)}.")
+        held = {graph for graph in alone if int(hashlib.sha256(graph.encode()).hexdigest(), 16) % 5 == 0}
+        held = held if 0 < len(held) < len(alone) else set(alone[::5])
+        return np.array([graph in held for graph in graphs])
 
 
 def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydrogens: bool = False, strict: bool = False,
@@ -115,9 +123,12 @@ def smiles(path: Path) -> list[str]:
 
 
 def embed(line: str, n_conformers: int, largest: int = 10**9, seed: int = 2021) -> tuple[str, Any, str | None]:
-    """Return (SMILES, molecule with hydrogens and n_conformers by ETKDGv3 and MMFF94, None), or with a reason in place of None."""
+    """Return (SMILES, molecule with hydrogens and n_conformers by ETKDGv3 and MMFF94, None), or with a reason in place of None.
+
+    All conformers are of one stereoisomer: the one that the line names, or the first of isomers.assigned that can be
+    embedded; the SMILES returned names it.
+    """
     from rdkit import Chem, rdBase
-    from rdkit.Chem import AllChem
 
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(line)
@@ -125,15 +136,30 @@ def embed(line: str, n_conformers: int, largest: int = 10**9, seed: int = 2021) 
             return line, None, "does not parse"
         if (reason := _fault(mol, largest)) is not None:
             return line, None, reason
-        mol = Chem.AddHs(mol)
-        settings = AllChem.ETKDGv3()
-        settings.randomSeed, settings.maxIterations = seed, 50
-        if len(AllChem.EmbedMultipleConfs(mol, n_conformers, settings)) < n_conformers:
-            return line, None, "cannot be embedded"
-        if not AllChem.MMFFHasAllMoleculeParams(mol):
-            return line, None, "has no MMFF94 parameters"
-        AllChem.MMFFOptimizeMoleculeConfs(mol, maxIters=2000)
-    return line, mol, None
+        for name in isomers.assigned(line):
+            mol, reason = _embedded(name, n_conformers, seed)
+            if reason is None:
+                return name, mol, None
+    return line, None, reason
+
+
+def _embedded(name: str, n_conformers: int, seed: int) -> tuple[Any, str | None]:
+    """The molecule with its conformers, or why there are none."""
+    from rdkit.Chem import AllChem
+
+    mol = isomers.built(name)
+    settings = AllChem.ETKDGv3()
+    settings.randomSeed, settings.maxIterations = seed, 50
+    found = len(AllChem.EmbedMultipleConfs(mol, n_conformers, settings))
+    if found < n_conformers:
+        return None, f"can be embedded {found} times of {n_conformers} only" if found else "cannot be embedded"
+    if not AllChem.MMFFHasAllMoleculeParams(mol):
+        return None, "has no MMFF94 parameters"
+    tense = sum(left != 0 for left, _ in AllChem.MMFFOptimizeMoleculeConfs(mol, maxIters=2000))
+    if tense:
+        return None, f"has {tense} conformers of {n_conformers} that MMFF94 does not relax in 2,000 steps"
+    seen = {isomers.seen(mol, conformer.GetPositions()) for conformer in mol.GetConformers()}
+    return mol, None if len(seen) == 1 else f"has conformers of {len(seen)} isomers"
 
 
 def _fault(mol: Any, largest: int) -> str | None:
@@ -164,7 +190,7 @@ def _shipped() -> Iterable[tuple[str, Any, None]]:
         names, places, sizes = stored["smiles"].tolist(), stored["places"] / 1000, stored["atoms"]
     count, start = len(places) // int(sizes.sum()), 0
     for name, n in zip(names, sizes.tolist(), strict=True):
-        mol = Chem.AddHs(Chem.MolFromSmiles(name))
+        mol = isomers.built(name)
         for frame in places[start : start + count * n].reshape(count, n, 3):
             conformer = Chem.Conformer(n)
             conformer.SetPositions(np.ascontiguousarray(frame, float))
@@ -177,9 +203,10 @@ def _assemble(kept: list, n_conformers: int, hydrogens: bool, refused: dict) -> 
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
-        mols = [mol if hydrogens else Chem.RemoveHs(mol, sanitize=False) for _, mol in kept]
+        mols = [Chem.Mol(mol) if hydrogens else isomers.bare(mol) for _, mol in kept]
         for mol in mols:
             Chem.SanitizeMol(mol)
+            Chem.RemoveStereochemistry(mol)  # the graph that a model sees names no isomer
     n = max(mol.GetNumAtoms() for mol in mols)
     numbers, bonds = np.zeros((len(mols), n), np.int64), np.zeros((len(mols), n, n), np.int8)
     features, edges = np.zeros((len(mols), n, 18), np.float32), np.zeros((len(mols), n, n, 7), np.float32)

@@ -16,7 +16,7 @@ from collapse_utils.conformers import embed
 
 
 def write(path: str, n_molecules: int = 300, n_conformers: int = 8, largest: int = 7) -> None:
-    """Write SMILES and places of n_molecules with 5 to `largest` heavy atoms and a bond that can turn, chosen by a hash."""
+    """Write isomeric SMILES and places of n_molecules with 5 to `largest` heavy atoms and a bond that can turn, chosen by a hash."""
     from rdkit import Chem
     from rdkit.Chem.rdMolDescriptors import CalcNumRotatableBonds
 
@@ -28,9 +28,9 @@ def write(path: str, n_molecules: int = 300, n_conformers: int = 8, largest: int
             break
         if mol.GetNumAtoms() < 5 or not CalcNumRotatableBonds(mol):
             continue
-        _, mol, reason = embed(line, n_conformers)
+        name, mol, reason = embed(line, n_conformers)
         if reason is None:
-            names.append(line)
+            names.append(name)
             sizes.append(mol.GetNumAtoms())
             places += [conformer.GetPositions() for conformer in mol.GetConformers()]
     rounded = np.round(np.concatenate(places) * 1000).astype(np.int16)

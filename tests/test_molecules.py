@@ -12,7 +12,18 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from collapse_utils import claims, conformers, diffusion, enumeration, feedback_loop, geometries, molecules, regimes, shapes
+from collapse_utils import (
+    claims,
+    conformers,
+    diffusion,
+    enumeration,
+    feedback_loop,
+    geometries,
+    isomers,
+    molecules,
+    regimes,
+    shapes,
+)
 from collapse_utils.equivariant import Denoiser, centred
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
@@ -354,17 +365,131 @@ def test_molecules_that_cannot_be_used_are_counted_and_named(tmp_path):
         conformers.load("nowhere", 9, 2, 7)
 
 
-def test_what_cannot_be_embedded_is_named():
-    assert conformers.embed("C1C2C3C1C23C(C)(C)C#CC12CC1C2", 2)[2] in ("cannot be embedded", None)
-    knot = "C1(C2)(C3)C4C2C3C14"
-    assert conformers.embed(knot, 2)[2] in ("cannot be embedded", "does not parse", None)
+def test_what_cannot_be_embedded_is_named(monkeypatch):
+    from rdkit.Chem import AllChem
+
+    assert conformers.embed("C1#CC1CC", 2) == ("C1#CC1CC", None, "cannot be embedded")  # a triple bond in a ring of three
+    assert conformers.embed("CCBC", 2) == ("CCBC", None, "has no MMFF94 parameters")
+    assert conformers.embed("CCCO", 2)[2] is None
+    with monkeypatch.context() as patch:
+        patch.setattr(AllChem, "EmbedMultipleConfs", lambda *a: [0, 1, 2])
+        assert conformers.embed("CCCO", 4)[2] == "can be embedded 3 times of 4 only"
+    with monkeypatch.context() as patch:
+        patch.setattr(AllChem, "MMFFOptimizeMoleculeConfs", lambda *a, **k: [(0, 1.0), (1, 2.0)])
+        assert conformers.embed("CCCO", 2)[2] == "has 1 conformers of 2 that MMFF94 does not relax in 2,000 steps"
 
 
-def test_the_split_is_by_graph_and_does_not_move(known):
+# isomers
+
+
+def test_every_shipped_molecule_is_one_isomer_as_its_name_says():
+    """Stereo read back from places, hydrogens included; the rival, open stereo embedded as it was, gives several."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    graphs, several, named = set(), 0, []
+    for name, mol, _ in conformers._shipped():
+        places = [conformer.GetPositions() for conformer in mol.GetConformers()]
+        assert {isomers.seen(mol, frame) for frame in places} == {isomers.seen(isomers.built(name), places[0])}, name
+        told = isomers.built(name)
+        assert isomers.seen(mol, places[0]) == Chem.MolToSmiles(told), name
+        left = [
+            told.GetAtomWithIdx(e.centeredOn) for e in isomers.elements(told) if e.specified != Chem.StereoSpecified.Specified
+        ]
+        assert all(
+            (atom.GetAtomicNum(), atom.GetTotalNumHs(True)) == (7, 1) for atom in left
+        )  # N–H in a ring of three: SMILES has no name
+        graphs.add(Chem.MolToInchiKey(told).split("-")[0])
+        named.append(name)
+        if len(named) <= 60:
+            free = Chem.AddHs(Chem.MolFromSmiles(Chem.MolToSmiles(isomers.bare(mol), isomericSmiles=False)))
+            AllChem.EmbedMultipleConfs(free, 8, AllChem.ETKDGv3())
+            several += len({isomers.seen(free, conformer.GetPositions()) for conformer in free.GetConformers()}) > 1
+    assert len(graphs) == len(named) == 300  # no molecule stands there twice
+    assert several > 10
+
+
+def test_open_stereo_is_assigned_once_and_given_stereo_kept():
+    """Both E and Z, and both hands, occur; a given one stays; hydrogens of imines stand behind the heavy atoms."""
+    from rdkit import Chem
+
+    assert list(isomers.assigned("CCO")) == ["CCO"]
+    assert list(isomers.assigned("C/C=C/C")) == ["C/C=C/C"]
+    assert set(isomers.assigned("CC=CC")) == {"C/C=C/C", "C/C=C\\C"}
+    assert set(isomers.assigned("CC=N")) == {"[H]/N=C/C", "[H]/N=C\\C"}
+    assert all("/C=C/" in name for name in isomers.assigned("C/C=C/C(F)N"))
+    assert len(set(isomers.assigned("CC(O)C(O)C"))) == 3  # a pair of hands, and the meso form
+    _, mol, reason = conformers.embed("CC=N", 2)
+    assert reason is None
+    assert [atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()] == [True] * 3 + [False] * 5
+    assert isomers.bare(mol).GetNumAtoms() == 3
+    assert Chem.MolToSmiles(isomers.bare(mol)) == "CC=N"
+    names = [name for name, *_ in conformers._shipped()]
+    sides = [
+        str(bond.GetStereo())
+        for name in names
+        for bond in isomers.built(name).GetBonds()
+        if bond.GetStereo() > Chem.BondStereo.STEREOANY
+    ]
+    hands = [hand for name in names for _, hand in Chem.FindMolChiralCenters(isomers.built(name), useLegacyImplementation=False)]
+    for found in (sides, hands):
+        kinds, counts = np.unique(found, return_counts=True)
+        assert counts.sum() > 100
+        assert counts[np.argsort(counts)[-2]] > 0.25 * counts.sum(), dict(zip(kinds, counts, strict=True))
+
+
+def test_isomers_of_samples_are_counted(known, seed):
+    """Real rows are themselves; mirrored ones the mirror image, where there is one; a permuted molecule's are neither."""
+    graph, real = known
+    same = isomers.compare(graph, real, real)
+    assert same["same"].all()
+    assert not same["mirrored"].any()
+    assert 0 < same["chiral"].sum() < len(same["chiral"])
+    turned = isomers.compare(graph, real, (real[0], -real[1] @ Rotation.random(random_state=seed).as_matrix().astype(np.float32)))
+    assert np.array_equal(turned["mirrored"], same["chiral"])
+    assert np.array_equal(turned["same"], ~same["chiral"])
+    noise = isomers.compare(graph, real, (real[0], np.random.default_rng(seed).standard_normal(real[1].shape)))
+    assert not noise["same"].all()
+    assert all(not len(column) for column in isomers.compare(graph, real, (real[0][:0], real[1][:0])).values())
+
+
+def test_a_network_without_a_sense_of_hand_draws_both_alike(graphs, known, seed):
+    """GEO-10 on an untrained network: its samples and their mirror images have one law. The rival knows the hand."""
+    owner = np.tile(np.unique(known[1][0]), 40)
+    model = fit(graphs, owner, n_steps=3)(known[1], np.random.default_rng(seed))
+    made = model.draw(owner, np.random.default_rng(seed))
+    found = isomers.compare(known[0], known[1], made)
+    hands = found["same"][found["chiral"] & (found["same"] | found["mirrored"])]
+    assert len(hands) > 60
+    assert abs(hands.mean() - 0.5) < 4.9 * 0.5 / len(hands) ** 0.5 < 0.5
+
+
+def test_seen_knows_the_mirror_and_the_other_side():
+    _, mol, _ = conformers.embed("C[C@H](N)F", 1)
+    frame = mol.GetConformer().GetPositions()
+    heavy = isomers.bare(mol)
+    assert isomers.seen(heavy, frame) == "C[C@H](N)F"
+    assert isomers.seen(heavy, -frame) == "C[C@@H](N)F"
+    assert isomers.seen(heavy, frame * [1, 1, 0]) == "CC(N)F"  # flat: open
+    places = {name: conformers.embed(name, 1)[1] for name in ("C/C=C/C", "C/C=C\\C")}
+    for name, mol in places.items():
+        frame = mol.GetConformer().GetPositions()
+        assert isomers.seen(isomers.bare(mol), frame) == isomers.seen(isomers.bare(mol), -frame) == name
+
+
+def test_the_split_is_by_graph_and_does_not_move(known, tmp_path):
     held = known[0].held_out()
     more, _ = conformers.load("enumerated", 60, 1, 7)
     assert np.array_equal(more.held_out()[:20], held)
     assert 0.05 < more.held_out().mean() < 0.4
+    twice = write(tmp_path / "twice.smi", "CCO", "OCC", "CCCO", "OCCC", "C/C=C/O", "O/C=C\\C")
+    sides = conformers.load(twice, 6, 1, 7)[0].held_out()
+    assert (sides[::2] == sides[1::2]).all()  # one graph, however it is written and whichever isomer, on one side
+    assert 0 < sides.sum() < 6
+    pair = conformers.load("enumerated", 2, 1, 7)[0]
+    assert 0 < pair.held_out().sum() < 2  # one to train on, one to test with, whatever the hash says
+    with pytest.raises(conformers.MoleculeError, match="must be at least 2, one to train on and one to test with; got 1"):
+        conformers.load("enumerated", 1, 1, 7)[0].held_out()
 
 
 def test_features_do_not_depend_on_hydrogens_being_there():
@@ -427,7 +552,8 @@ def test_geom_drugs_in_its_published_format_and_never_a_pickle(tmp_path, monkeyp
     graph, rows = conformers.load("geom-drugs", 5, 2, 100)
     assert graph.names == ("CCO", "OCC")
     assert len(rows[0]) == 4
-    assert len(set(graph.held_out())) == 1  # one graph, however it is written, on one side
+    with pytest.raises(conformers.MoleculeError, match="must be at least 2"):
+        graph.held_out()  # one graph, however it is written, cannot stand on both sides
     put(tmp_path, monkeypatch, "geom-drugs", packed("gz", drugs_crude__msgpack=b"\x80\x04\x95pickle"))
     with pytest.raises(geometries.GeometryError, match="drugs_crude.msgpack.tar.gz must be a sound file of its format; got"):
         list(geometries.read("geom-drugs"))
@@ -461,31 +587,103 @@ def test_xyz_frames_perceived_bonds_and_coordinates_that_are_no_numbers(tmp_path
         conformers.load("qm7", 5, 1, 7)
 
 
-def test_the_notebook_runs_on_a_list_of_its_own_at_tiny_settings(tmp_path):
-    """A list of SMILES used nowhere else, by path, through the cells of the chapter."""
-    import nbformat
+OWN = [
+    "CCCO",
+    "CCCN",
+    "CC(C)O",
+    "CCOC",
+    "NCCO",
+    "CC(=O)C",
+    "OCCO",
+    "CCC#N",
+    "CC(F)CN",
+    "C1CCC1C",
+    "CC=CF",
+    "not-a-molecule",
+    "C1#CC1CC",
+]
 
-    from workflow import cards
 
-    lines = ["CCCO", "CCCN", "CC(C)O", "CCOC", "NCCO", "CC(=O)C", "OCCO", "CCC#N", "CC(F)C", "C1CCC1C", "CCCF", "not-a-molecule"]
-    source = write(tmp_path / "own.smi", *lines)
-    notebook = nbformat.read(cards.ROOT / "notebooks" / "06b_molecules.ipynb", 4)
-    cells = {cell["id"]: cell.source for cell in notebook.cells if cell.cell_type == "code"}
-    scope = {"seed": 0, "source": source, "n_molecules": 11, "n_conformers": 3, "largest": 7, "hydrogens": False, "unusable": "skip",
-             "n_steps": 4, "n_fits": 3, "n_seeds": 2, "device": "cpu", "keep": str(tmp_path), "real_share": 0.5}  # fmt: skip
-    exec(cells["imports"].replace("params.check()", ""), scope)
-    scope["results"] = type("Silent", (), {"__getattr__": lambda self, name: lambda *a, **k: None})()
-    exec(cells["data"].replace("int(os.environ", "1 or int(os.environ"), scope)
-    assert scope["known"].refused == {"does not parse": ["not-a-molecule"]}
-    scope["molecules"].RECIPE = Recipe(rate=1e-2, batch=8, decay=0.0)
-    exec(cells["chain"].replace("hidden=hidden", "recipe=molecules.RECIPE, hidden=hidden"), scope)
-    records = scope["chain"]("mixture", 10, 0)
-    assert [record["n"] for record in records] == [1, 2, 3]
-    assert all(
-        np.isfinite([record[key] for key in ("loss", "bonds", "angles", "diversity", "cov_r")]).all() for record in records
-    )
-    again = scope["chain"]("mixture", 10, 0)  # read back from the folder
-    assert [record["loss"] for record in again] == [record["loss"] for record in records]
+def executed(tmp_path, monkeypatch, **parameters):
+    """The whole chapter by papermill, at tiny settings; returns its text, its verdicts and its numbers."""
+    import papermill
+
+    from workflow import chapters
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
+    tiny = {
+        "n_molecules": 11,
+        "n_conformers": 2,
+        "n_steps": 4,
+        "n_fits": 3,
+        "n_seeds": 2,
+        "device": "cpu",
+        "keep": str(tmp_path / "kept"),
+    }
+    nb = papermill.execute_notebook(chapters.source("06b_molecules"), tmp_path / "out.ipynb", parameters=parameters | tiny,
+                                    progress_bar=False, kernel_name="python3")  # fmt: skip
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    verdicts = [v for bundle in data for v in bundle.get("application/vnd.collapse.verdicts+json", [])]
+    numbers = [
+        bundle["application/vnd.collapse.number+json"] for bundle in data if "application/vnd.collapse.number+json" in bundle
+    ]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    return "".join(output.get("text", "") for output in outputs), verdicts, {number["key"]: number["text"] for number in numbers}
+
+
+def test_the_chapter_runs_on_a_list_used_nowhere_else(tmp_path, monkeypatch):
+    """A short list of SMILES by path, two of them of no use, with fewer conformers than a batch, through the whole notebook."""
+    source = write(tmp_path / "own.smi", *OWN)
+    text, verdicts, numbers = executed(tmp_path, monkeypatch, source=source)
+    assert "not used: 1 molecule(s), because one does not parse: not-a-molecule" in text
+    assert "not used: 1 molecule(s), because one cannot be embedded: C1#CC1CC" in text
+    assert {"GER-18a", "GER-18b", "GER-18c", "GER-18d", "GER-18e", "GEO-5", "EDM-6", "GEO-9"} <= {v["id"] for v in verdicts}
+    assert all(np.isfinite(v["evidence"]["mean"]).all() for v in verdicts)
+    assert numbers["molecules-threshold"] == "0.5"
+    assert float(numbers["molecules-ratio-low"]) <= float(numbers["molecules-ratio"]) <= float(numbers["molecules-ratio-high"])
+    assert len(list((tmp_path / "kept").iterdir())) == 10  # five arms, two seeds, each kept
+
+
+@pytest.mark.skipif("COLLAPSE_DATA" not in os.environ, reason="needs the local mirror COLLAPSE_DATA")
+@pytest.mark.parametrize("source", ["qm7"])  # esol was run too; it takes minutes more
+def test_the_gpu_rung_runs_tiny_on_the_cpu(source, tmp_path, monkeypatch):
+    """Its own parameters, hydrogens and the large network, but for the device, the folder and what only costs time."""
+    from workflow import chapters
+
+    wanted = chapters.plan("06b_molecules", "gpu").overrides
+    _, verdicts, numbers = executed(tmp_path, monkeypatch, **wanted | {"source": source, "largest": 9})
+    assert wanted["hydrogens"]
+    assert wanted["model_size"] == "large"
+    assert {"GER-18a", "GEO-5", "EDM-6"} <= {v["id"] for v in verdicts}
+    assert numbers["molecules-gpu-all-steps"] == "6,000,000"
+
+
+def test_what_the_page_costs_is_what_the_rungs_define():
+    """The folded cell's molecules, fits, seeds and steps are those of scales.yml."""
+    from workflow import cards, chapters
+
+    cells = cards.code_cells(chapters.read("06b_molecules"))
+    scope = {"pd": pd, "np": np, "results": type("Silent", (), {"__getattr__": lambda self, name: lambda *a, **k: None})()}
+    exec(cells["numbers"][cells["numbers"].index("ladder = ") :], scope)
+    ladder = scope["ladder"].set_index("rung")
+    for rung in ("gpu", "paper"):
+        values = chapters.defaults("06b_molecules") | chapters.plan("06b_molecules", rung).overrides
+        row = ladder.loc[rung]
+        assert (row.molecules, row.steps, row.fits, row.seeds) == tuple(
+            values[f"n_{k}"] for k in ("molecules", "steps", "fits", "seeds")
+        )
+        assert row.all_steps == row.arms * row.seeds * row.fits * row.steps
+    assert ladder.arms["gpu"] == len(scope_of_arms(cells["run"]))
+
+
+def scope_of_arms(source):
+    """The list of arms that a cell names."""
+    import ast
+
+    (line,) = [node for node in ast.parse(source).body if isinstance(node, ast.Assign) and node.targets[0].id == "arms"]
+    return ast.literal_eval(line.value)
 
 
 @pytest.mark.skipif("COLLAPSE_DATA" not in os.environ, reason="needs the local mirror COLLAPSE_DATA")

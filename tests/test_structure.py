@@ -47,7 +47,7 @@ def test_modules_import_from_the_layers_below_only(path):
     own = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     source = path.read_text(encoding="utf-8")
     shared = {"data", "metrics", "training", "tokens", "decoding", "ensembles", "corpora", "mirror", "strided"}
-    shared |= {"diffusion", "equivariant", "geometries", "conformers"}
+    shared |= {"diffusion", "equivariant", "geometries", "conformers", "isomers"}
     allowed = {1: {"data", "tokens", "mirror"}, 2: shared}.get(layer(own), set())
     for name in cards._imports(source):
         if own != "collapse_utils" and name not in ("collapse_utils", own, "collapse_utils.theory"):
