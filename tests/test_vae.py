@@ -442,6 +442,24 @@ def test_precision_and_recall_at_their_ends(seed):
         fidelity.precision_recall(real, real[:4])
 
 
+def test_realism_sees_blends_that_precision_does_not(seed):
+    """Averages of unlike digits fall, to the eyes of realism; rival: precision, by pixels, calls them all real."""
+    real, rng = images.load("digits", 1000), np.random.default_rng(seed)
+    held = fidelity.realism(real.test, real.train)
+    scores = {}
+    for parts in (2, 8):
+        blends = np.mean([real.train[rng.choice(len(real.train), 250)] for _ in range(parts)], axis=0)
+        scores[parts] = fidelity.realism(blends, real.train)
+        flat, truth = blends.reshape(250, -1).astype(float), real.test.reshape(250, -1).astype(float)
+        assert fidelity.precision_recall(truth, flat)[0] > 0.9
+    assert held > 0.45
+    assert scores[8] < scores[2] < held / 2
+    assert fidelity.realism(np.repeat(real.train.mean(0)[None], 7, 0), real.train) == 0
+    assert fidelity.realism(real.train, real.train) >= 0.5
+    with pytest.raises(ValueError, match="more than 2k = 10 real images; got 10"):
+        fidelity.realism(real.test, real.train[:10])
+
+
 def test_copies_are_found(digits):
     assert (fidelity.nearest(digits.train[:5], digits.train) < 1e-6).all()
     assert np.median(fidelity.nearest(digits.test, digits.train)) > 0.05
