@@ -1,5 +1,6 @@
 """Sweeps: every point refused before anything runs, killed and resumed to the same bytes, failures marked; costs from records."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -30,6 +31,8 @@ SMALL = {
     "fixed": {"n_generations": 5, "n_short": 5, "n_replicates": 100, "n_samples": 20}, "show": {"x": "d", "y": "acc-last"},
 }  # fmt: skip
 
+HEAD = "title: t\nchapter: 02\nscale: smoke\n"
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
@@ -48,13 +51,13 @@ def write(folder, content, name="small"):
     return str(path)
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "workflow", "sweep", "--cores", "2", *arguments]
+def command(*arguments, verb="sweep"):
+    return [sys.executable, "-m", "workflow", verb, "--cores", "2", *arguments]
 
 
-def run(cwd, *arguments):
+def run(cwd, *arguments, verb="sweep"):
     environment = os.environ | {"PYTHONPATH": str(cwd), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command(*arguments, verb=verb), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_products_zips_and_lists_expand_in_order(tmp_path):
@@ -93,17 +96,35 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
         ({"zip": {"d": [4]}}, r"line \d+: d is varied twice"),
         ({"fixed": {"n_replicats": 5}}, r"line \d+: .*did you mean 'n_replicates'"),
         ({"grid": None}, r"line \d+: (one of grid, zip, points|must be a mapping)"),
-        ({"title": 3}, r"line \d+: title must be given, as text"),
+        ({"title": 3}, r"line 1: title must be given, as text; got 3; put it in quotes"),
         ({"retries": 11}, r"line \d+: retries must lie between 0 and 10"),
         ({"show": {"why": 1}}, r"line \d+: show has the keys"),
-        ({"chapter": "99"}, r"chapter '99' must name one of"),
-        ({"scale": "gpu"}, r"has no scale 'gpu'"),
+        ({"chapter": "99"}, r"small\.yml, line 2: chapter '99' must name one of"),
+        ({"scale": "gpu"}, r"small\.yml, line 3: .*has no scale 'gpu'"),
+        ({"fixed": {"d": 3}}, r"line 5: d is varied, and given in `fixed` as well; keep one"),
+        ({"show": {"x": "nope", "y": "acc-last"}}, r"line \d+: show: x must be a parameter that is varied, d or noise; got 'nope'"),
+        ({"show": {"x": "d", "y": "acc-lst"}}, r"line \d+: show: 02_linear_models has no number 'acc-lst' \(did you mean 'acc-last'"),
+        ({"show": {"x": "d", "y": "acc-last", "theory": ["none"]}}, r"show: 02_linear_models has no number 'none'"),
+        ({"show": {"x": "d", "y": "acc-last", "lines": "seed"}}, r"show: lines must be a parameter that is varied"),
+        ({"show": {"x": "d"}}, r"line \d+: show has the keys .*x and y at least"),
+        ({"show": {"x": "d", "y": 3}}, r"line \d+: show: y and theory are names of numbers"),
+        (HEAD + "grid: {d: [!foo 5]}", r"line 4: '5' is no value in YAML"),
+        (HEAD + "grid:\n  d: [4,\n   2001-13-45]", r"line 6: '2001-13-45' is no value in YAML \(month must be in 1..12"),
+        (HEAD + "grid: {d: !foo [5]}", r"line 4: a list is no value in YAML"),
+        (HEAD + "grid: {[1, 2]: [5]}", r"line 4: a key must be a word; got a list"),
+        (HEAD + "? [1, 2]\n: 5", r"line 4: a key must be a word; got a list"),
+        (HEAD + "grid: {d: [4]}\ngrid: {d: [5]}", r"line 5: grid stands there twice"),
+        (HEAD + "points:\n- {d: 4, d: 5}", r"line 5: d stands there twice"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
-        sweeps.plans(sweeps.read(write(tmp_path, SMALL | change)))
+        sweeps.plans(sweeps.read(write(tmp_path, change if isinstance(change, str) else SMALL | change)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_chapter_is_named_as_on_the_command_line(tmp_path):
+    assert sweeps.read(write(tmp_path, HEAD + "grid: {d: [4]}")).chapter == "02_linear_models"  # 02: YAML's number 2
 
 
 def test_a_missing_or_broken_file_is_refused(tmp_path):
@@ -145,10 +166,14 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_bytes(copy, seed):
             child.wait(rng.uniform(2, 9))
         except subprocess.TimeoutExpired:
             hits += kill(child, rng)
-        else:  # it was whole before the blow: compared, and everything anew
-            assert table.read_bytes() == reference
-            shutil.rmtree(copy / ".build", ignore_errors=True)
-    last = run(copy, "--sweep", file)
+        else:
+            if child.returncode != 2:  # it was whole before the blow: compared, and everything anew
+                assert table.read_bytes() == reference
+                shutil.rmtree(copy / ".build", ignore_errors=True)
+    deadline = time.time() + 120
+    while (last := run(copy, "--sweep", file)).returncode == 2 and time.time() < deadline:
+        assert "another run is under way" in last.stderr  # of a Snakemake whose front was killed
+        time.sleep(1)
     assert last.returncode == 0, last.stderr
     assert table.read_bytes() == reference
     deadline = time.time() + 60  # workers outlive a scheduler; they finish or give up, and leave nothing
@@ -158,9 +183,13 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_bytes(copy, seed):
 
 
 def kill(child, rng):
-    """kill -9 of a worker (a job or its kernel), of Snakemake, or of all at once; return whether it hit something."""
-    victim = rng.choice(["workflow.execute", "ipykernel_launcher", "snakemake", ""])
+    """kill -9 of a worker (a job or its kernel), of Snakemake, of the front, or of all; return whether it hit something."""
+    victim = rng.choice(["workflow.execute", "ipykernel_launcher", "snakemake", "front", ""])
     below = psutil.Process(child.pid).children(recursive=True)
+    if victim == "front":
+        child.kill()
+        child.wait()
+        return bool(below)
     try:
         found = [process for process in below if victim in " ".join(process.cmdline())] if victim else []
         if victim and found:
@@ -221,6 +250,55 @@ def test_a_folder_that_cannot_be_written_is_named(copy):
     assert re.fullmatch(r"workflow: File exists: .*/\.build; nothing was lost, rerun once it is mended\.\n", done.stderr)
 
 
+def test_a_path_is_taken_from_the_folder_of_the_caller(copy):
+    write(copy / "sweeps", SMALL | {"grid": {"d": [11]}}, "relative")
+    done = run(copy, "--sweep", "sweeps/relative.yml")
+    (copy / "sweeps" / "relative.yml").unlink()
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 points done" in done.stdout
+
+
+def test_a_gathered_table_is_left_where_nothing_could_start(copy):
+    file = write(copy, SMALL | {"grid": {"d": [12]}}, "left")
+    assert run(copy, "--sweep", file).returncode == 0
+    table = copy / ".build" / "sweeps" / "left" / "points.parquet"
+    before, text = table.read_bytes(), (copy / "Snakefile").read_text(encoding="utf-8")
+    shutil.rmtree(copy / ".build" / "runs")
+    try:
+        (copy / "Snakefile").write_text("import nothing_of_this_name\n" + text, encoding="utf-8")
+        done = run(copy, "--sweep", file)
+    finally:
+        (copy / "Snakefile").write_text(text, encoding="utf-8")
+    assert done.returncode == 2
+    assert re.search(
+        r"^Snakemake started no job \(ModuleNotFoundError in file .*Snakefile.*\); .*log: \.build/snakemake\.log",
+        done.stderr,
+        re.M,
+    )
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("declared", ["gpu: 1", "mem_mb: 100000000"])
+def test_jobs_that_need_all_of_the_gpu_or_of_the_memory_do_not_overlap(copy, declared):
+    ladder, text = copy / "scales.yml", (copy / "scales.yml").read_text(encoding="utf-8")
+    file = write(copy, SMALL | {"grid": {"d": [13, 14], "seed": [len(declared)]}}, "slots")
+    try:
+        ladder.write_text(text.replace("02_linear_models:\n", f"02_linear_models:\n  resources: {{smoke: {{{declared}}}}}\n"))
+        done = run(copy, "--sweep", file)
+        shutil.rmtree(copy / ".build" / "runs")
+        both = run(copy, "--sweep", file, "--gpus", "2")
+    finally:
+        ladder.write_text(text, encoding="utf-8")
+    marks = ["".join(re.findall("[▸✓]", said.stderr)) for said in (done, both)]
+    assert marks == ["▸✓▸✓", "▸▸✓✓" if declared.startswith("gpu") else "▸✓▸✓"]
+
+
+def test_publishing_wants_to_know_what_is_drawn(copy):
+    done = run(copy, "--sweep", write(copy, {name: SMALL[name] for name in SMALL if name != "show"}, "blind"), verb="publish")
+    assert done.returncode == 2
+    assert re.fullmatch(r"publish: the sweep .*blind\.yml must say in `show` what is drawn; got none\.\n", done.stderr)
+
+
 def test_a_second_sweep_in_one_folder_is_refused(copy):
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
     file = write(copy, SMALL | {"grid": {"d": [6]}}, "first")
@@ -229,12 +307,20 @@ def test_a_second_sweep_in_one_folder_is_refused(copy):
     )
     while "started" not in child.stderr.readline():
         assert child.poll() is None
+    planned = run(copy, "--sweep", file, verb="cost")  # it executes nothing
     second = run(copy, "--sweep", file)
-    os.killpg(child.pid, signal.SIGKILL)
+    below = psutil.Process(child.pid).children(recursive=True)
+    child.kill()  # the front alone: Snakemake and its jobs go on, and hold the lock
     child.wait()
+    third = run(copy, "--sweep", file)
+    for process in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     child.stderr.close()
-    assert second.returncode == 2
+    assert planned.returncode == 0, planned.stderr
+    assert (second.returncode, third.returncode) == (2, 2)
     assert "another run is under way in this folder" in second.stderr
+    assert "another run is under way in this folder" in third.stderr
 
 
 def test_a_dead_kernel_is_named(copy):

@@ -5,6 +5,8 @@ import contextlib
 import fcntl
 import json
 import os
+import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -16,21 +18,38 @@ from collapse_utils.params import ParameterError
 from workflow import cards, chapters, costs, gather, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
+EXECUTOR = "snakemake_executor_plugin_"
+
+USED = {  # what each verb takes
+    "book": ("scale", "chapter", "set", "cores", "executor", "gpus"),
+    "read": (),
+    "run": ("scale", "chapter", "set", "cores", "executor", "gpus"),
+    "sweep": ("sweep", "cores", "executor", "gpus"),
+    "cost": ("scale", "chapter", "set", "sweep", "cores"),
+    "publish": ("chapter", "sweep", "cores", "executor", "gpus"),
+}
+IN_MAKE = {name: name.upper() for name in ("scale", "chapter", "sweep", "executor", "gpus")} | {"set": "P", "cores": "JOBS"}
+
 
 def main() -> int:
     """Parse the command line, run the verb; bad input gives one sentence and exit code 2, a failed chapter 1."""
     parser = argparse.ArgumentParser(prog="python -m workflow")
-    parser.add_argument("verb", choices=["book", "read", "run", "sweep", "cost", "publish"])
-    parser.add_argument("--scale", default="smoke", help="smoke, laptop, gpu or paper")
+    parser.add_argument("verb", choices=list(USED))
+    parser.add_argument("--scale", default="", help="smoke (if not given), laptop, gpu or paper")
     parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
-    parser.add_argument("--set", default="", dest="settings", help='parameters, e.g. "n_generations=20 seed=3"')
-    parser.add_argument("--sweep", default="", help="a file of sweeps/, by name or path")
-    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="cores here; on a cluster, jobs at a time")
+    parser.add_argument("--set", default="", help='parameters, e.g. "n_generations=20 seed=3"')
+    parser.add_argument("--sweep", default="", help="a file of sweeps/ by its name, or any file by its path")
+    parser.add_argument("--cores", default="", help="cores here (if not given, all); on a cluster, jobs at a time")
     parser.add_argument("--executor", default="", help="a Snakemake executor, e.g. slurm; its settings in $SNAKEMAKE_PROFILE")
+    parser.add_argument("--gpus", default="", help="runs on a GPU at a time here (if not given, one)")
     args = parser.parse_args()
+    verb = {"book": book, "read": read, "run": run, "sweep": sweep, "cost": cost, "publish": publish_all}[args.verb]
     try:
-        with _only_one():
-            return {"book": book, "read": read, "run": run, "sweep": sweep, "cost": cost, "publish": publish_all}[args.verb](args)
+        _check(args)
+        if args.verb == "cost":  # it executes and writes nothing
+            return cost(args)
+        with _only_one() as args.lock:
+            return verb(args)
     except (chapters.ChapterError, ParameterError, ExecutionError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -42,6 +61,28 @@ def main() -> int:
         return 2
 
 
+def _check(args) -> None:
+    """Refuse what a verb would ignore and what nobody can run; fill in what was not given."""
+    by_file = args.sweep and "sweep" in USED[args.verb]  # the sweep's file says the scale, the chapter, the parameters
+    used = [name for name in USED[args.verb] if not (by_file and name in ("scale", "chapter", "set"))]
+    for name, variable in IN_MAKE.items():
+        if (value := getattr(args, name)) and name not in used:
+            known, verb = ", ".join(IN_MAKE[one] for one in used) or "none", f"{args.verb} with SWEEP" if by_file else args.verb
+            raise chapters.ChapterError(f"{verb}: {variable} (--{name}) is not used here; got {value!r}; known are: {known}.")
+    for name, default in (("cores", os.cpu_count()), ("gpus", 1)):
+        value = getattr(args, name) or str(default)
+        if not (value.isdecimal() and int(value) > 0):
+            raise chapters.ChapterError(f"{IN_MAKE[name]} (--{name}) must be a whole number from 1; got {value!r}.")
+        setattr(args, name, int(value))
+    modules = [found.name for found in pkgutil.iter_modules() if found.name.startswith(EXECUTOR)]
+    installed = [name.removeprefix(EXECUTOR).replace("_", "-") for name in modules if not name.endswith("_jobstep")]
+    if args.executor and args.executor not in installed:
+        raise chapters.ChapterError(
+            f"EXECUTOR must be one of those installed, {', '.join(installed)}; got {args.executor!r}; others: pip install snakemake-executor-plugin-<name>."
+        )
+    args.scale = args.scale or "smoke"
+
+
 def book(args) -> int:
     """Rerun every chapter, judge it, render the book; the pages show the published run, or this one at another scale.
 
@@ -49,16 +90,19 @@ def book(args) -> int:
     """
     runs, failed = _execute_chapters(args)
     wrong = _judge(runs)
-    home = (
-        chapters.ROOT / "_build" / "custom" / f"{args.scale} {args.settings}".replace(" ", "-")
-        if args.settings
-        else chapters.ROOT
-    )
-    status = _render(runs, pages=args.scale != "smoke" or bool(args.settings), home=home)
+    home = _home(args) if args.set else chapters.ROOT
+    status = _render(runs, pages=args.scale != "smoke" or bool(args.set), home=home)
     print(scorecard.summary())
     if status == 0:
         print(f"The book: {(home / '_build' / 'html' / 'index.html').relative_to(chapters.ROOT)}")
     return 1 if failed or wrong or status else 0
+
+
+def _home(args) -> Path:
+    """The folder of a build with other parameters, one for each scale, chapters and parameters."""
+    words = "-".join(" ".join([args.scale, args.chapter, args.set]).split())
+    plain = re.sub(r"[^\w.=,-]", "_", words)[:100]
+    return chapters.ROOT / "_build" / "custom" / (plain if plain == words else f"{plain}-{cards.digest(words)}")
 
 
 def read(args) -> int:
@@ -86,7 +130,7 @@ def sweep(args) -> int:
 
 def cost(args) -> int:
     """Print what runs will cost, chapter by chapter or for a whole sweep, from recorded runs; nothing is executed."""
-    runs = sweeps.plans(sweeps.read(args.sweep)) if args.sweep else chapters.planned(args.scale, args.chapter, args.settings)
+    runs = sweeps.plans(sweeps.read(args.sweep)) if args.sweep else chapters.planned(args.scale, args.chapter, args.set)
     expected = [(run, costs.expect(run)) for run in runs if not (run.folder / "card.json").exists()]
     print(f"{len(runs) - len(expected)} of {len(runs)} runs are done already")
     for run, found in [] if args.sweep else expected:
@@ -105,18 +149,20 @@ def _sweep(args) -> tuple:
     """Run what is due of a sweep and gather it; return the sweep, its table, and whether something is missing."""
     planned = sweeps.read(args.sweep)
     runs = sweeps.plans(planned)
-    _, incomplete = _execute(runs, {"sweep": args.sweep}, args.cores, args.executor)
+    _, incomplete = _execute(runs, {"sweep": str(sweeps.find(args.sweep))}, args)
     return planned, gather.gather(planned, runs), incomplete
 
 
 def publish_all(args) -> int:
     """Run chapters at smoke and laptop scale, or a sweep, and make those runs the published ones."""
     if args.sweep:
+        if not sweeps.read(args.sweep).show:
+            raise chapters.ChapterError(f"publish: the sweep {args.sweep} must say in `show` what is drawn; got none.")
         planned, table, incomplete = _sweep(args)
         if incomplete:
             return 1
         gather.publish(planned, table)
-        print(f"published the sweep {args.sweep}")
+        print(f"published the sweep {planned.name}")
         return 0
     for scale in ("smoke", chapters.PUBLISHED):
         args.scale = scale
@@ -131,24 +177,27 @@ def publish_all(args) -> int:
 
 
 def _execute_chapters(args) -> tuple[list[chapters.Run], bool]:
-    plans = chapters.planned(args.scale, args.chapter, args.settings)
-    return _execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.settings}, args.cores, args.executor)
+    plans = chapters.planned(args.scale, args.chapter, args.set)
+    return _execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.set}, args)
 
 
-def _execute(plans: list[chapters.Run], config: dict, cores: int, executor: str) -> tuple[list[chapters.Run], bool]:
+def _execute(plans: list[chapters.Run], config: dict, args) -> tuple[list[chapters.Run], bool]:
     """Run what is planned and not yet done, through Snakemake; return the finished runs and whether something is missing.
 
-    With $COLLAPSE_STORE, a place that a storage plugin of Snakemake knows, every finished run is kept there as well.
+    Snakemake holds the project's lock as well, so that nothing else starts here while it lives, whoever was killed.
+    Raises ExecutionError where it could not start. With $COLLAPSE_STORE, a place that a storage plugin of Snakemake knows, every finished run is kept there as well.
     """
     due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
     status, store = 0, os.environ.get("COLLAPSE_STORE", "")
     if due or store:
-        where = f"by {executor}, {cores} jobs at a time" if executor else f"on {cores} cores"
+        where = f"by {args.executor}, {args.cores} jobs at a time" if args.executor else f"on {args.cores} cores"
         print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale {where}", file=sys.stderr)
         path = chapters.BUILD / "config.json"
         path.write_text(json.dumps(config | {"store": store}))
-        places = ["--executor", executor, "--jobs", str(cores), "--latency-wait", "30"] if executor else ["--cores", str(cores)]
-        command = [sys.executable, "-m", "snakemake", *places, "--nolock", "--keep-going", "--rerun-incomplete",
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        here = ["--cores", str(args.cores), "--resources", f"mem_mb={memory}", f"gpu={args.gpus}"]
+        there = ["--executor", args.executor, "--jobs", str(args.cores), "--latency-wait", "30"]
+        command = [sys.executable, "-m", "snakemake", *(there if args.executor else here), "--nolock", "--keep-going", "--rerun-incomplete",
                    "--rerun-triggers", "mtime", "--scheduler", "greedy", "--directory", str(chapters.BUILD / "snakemake"),
                    "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(path)]  # fmt: skip
         started = time.perf_counter()
@@ -156,8 +205,14 @@ def _execute(plans: list[chapters.Run], config: dict, cores: int, executor: str)
         with log.open("w") as stream, _display(len(due)) as pipe:
             environment = os.environ | {"PYTHONPATH": str(chapters.ROOT), "COLLAPSE_PROGRESS": str(pipe)}
             status = subprocess.run(
-                command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, check=False
+                command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, pass_fds=[args.lock.fileno()]
             ).returncode
+        if due and status and "Job stats:" not in (said := log.read_text(encoding="utf-8", errors="replace")):
+            lines = [line.strip() for line in said.splitlines() if line.strip()] or [f"exit code {status}"]
+            why = next((line for line in lines if "rror" in line), lines[-1]).rstrip(":")
+            raise ExecutionError(
+                f"Snakemake started no job ({why}); what was gathered before stays; the log: .build/snakemake.log."
+            )
         print(f"done in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     finished = [plan for plan in plans if (plan.folder / "card.json").exists()]
     if missing := [plan.label for plan in plans if plan not in finished]:
@@ -248,14 +303,14 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
 
 @contextlib.contextmanager
 def _only_one():
-    """Hold the project's lock; the system releases it when the process ends, however it ends."""
+    """Hold the project's lock, and yield it; the system releases it when its last holder ends, however that ends."""
     chapters.BUILD.mkdir(exist_ok=True)
     with (chapters.BUILD / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise chapters.ChapterError("another run is under way in this folder; wait for it or stop it.") from None
-        yield
+        yield lock
 
 
 if __name__ == "__main__":
