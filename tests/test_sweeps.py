@@ -417,6 +417,29 @@ def test_costs_follow_the_recorded_runs(monkeypatch):
         costs.expect(large)
 
 
+def test_no_cost_is_named_without_a_record_of_the_kind_and_a_far_one_is_called_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(chapters, "BUILD", tmp_path)  # the published records alone
+    costs._recorded.cache_clear()
+    for chapter in (
+        "04_language_models",
+        "05b_vae",
+        "06b_molecules",
+        "10_layer_pruning",
+        "12_ntk_training",
+    ):  # another corpus, a GPU
+        assert costs.expect(chapters.plan(chapter, "gpu")) is None
+    assert costs.expect(chapters.plan("05b_vae", "smoke", {"third": "mixture(0.9)"})) is None
+    card = chapters.published("05b_vae", "smoke", "card")
+    found = costs.expect(chapters.plan("05b_vae", "smoke", {"seed": 7}))
+    assert (found.seconds, found.runs, found.apart) == (card["wall_s"], 1, ())
+    near = costs.expect(chapters.plan("05b_vae", "smoke", {"n_images": 260}))
+    assert (near.seconds, near.apart) == (card["wall_s"], ("n_images",))
+    assert near.basis.endswith("with other n_images")
+    far = [costs.expect(chapters.plan("02_linear_models", "laptop", {"n_replicates": k})) for k in (4000, 900_000)]
+    assert ["an extrapolation" in found.basis for found in far] == [False, True]
+    costs._recorded.cache_clear()
+
+
 def test_published_sweeps_are_records_of_cost_and_names_are_not_scaled():
     sweep = sweeps.read("language_temperature")
     recorded = costs._recorded("04_language_models")

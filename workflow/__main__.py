@@ -134,14 +134,18 @@ def cost(args) -> int:
     expected = [(run, costs.expect(run)) for run in runs if not (run.folder / "card.json").exists()]
     print(f"{len(runs) - len(expected)} of {len(runs)} runs are done already")
     for run, found in [] if args.sweep else expected:
-        basis = f"from {found.runs} recorded runs{', scaled' if found.scaled else ''}" if found else "no run recorded"
-        print(f"{run.label}: " + (f"{found.seconds:.0f} s, {found.peak_mb:.0f} MB, " if found else "") + basis)
+        figures = f"{found.seconds:.0f} s, {found.peak_mb:.0f} MB, {found.basis}" if found else "no run like it is recorded"
+        print(f"{run.label}: {figures}")
     known = [found for _, found in expected if found]
-    seconds = sum(found.seconds for found in known)
+    seconds, memory = sum(found.seconds for found in known), max((found.peak_mb for found in known), default=0)
+    far = sum(found.beyond > costs.FAR for found in known)
+    notes = [(len(expected) - len(known), "without a record, not counted"), (far, "extrapolated far beyond the records")]
     if expected:
-        print(f"{len(expected)} runs due: {seconds / 60:.1f} minutes of one core, about {seconds / 60 / min(args.cores, len(expected)):.1f} on {args.cores} cores, "
-              f"{max((found.peak_mb for found in known), default=0):.0f} MB a run, {sum(costs.disk(run) for run, _ in expected):.0f} MB on disk"
-              + (f"; {len(expected) - len(known)} without a record" if len(known) < len(expected) else ""))  # fmt: skip
+        said = [
+            f"{seconds / 60:.1f} minutes of one core, about {seconds / 60 / min(args.cores, len(expected)):.1f} on {args.cores} cores, {memory:.0f} MB a run"
+        ] * bool(known)
+        said += [f"{sum(costs.disk(run) for run, _ in expected):.0f} MB on disk", *(f"{n} {note}" for n, note in notes if n)]
+        print(f"{len(expected)} runs due: {'; '.join(said)}")
     return 0
 
 
