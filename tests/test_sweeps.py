@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.util
+import io
 import json
 import os
 import random
@@ -15,15 +16,16 @@ import time
 import zipfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import psutil
 import pytest
 import yaml
 
-from collapse_utils import claims
+from collapse_utils import claims, plot
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, gather, scorecard, sweeps
+from workflow import cards, chapters, costs, figures, gather, scorecard, sweeps
 from workflow.cards import ROOT
 
 SMALL = {
@@ -323,6 +325,97 @@ def test_a_second_sweep_in_one_folder_is_refused(copy):
     assert "another run is under way in this folder" in third.stderr
 
 
+def edited(copy, line):
+    """The chapter of the sweeps with one more line after the check of its parameters."""
+    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    text = notebook.read_text(encoding="utf-8")
+
+    @contextlib.contextmanager
+    def changed():
+        try:
+            notebook.write_text(text.replace('"params.check()', f'"params.check()\\n", {json.dumps(line)[:-1]}', 1), encoding="utf-8")
+            yield
+        finally:
+            notebook.write_text(text, encoding="utf-8")
+
+    return changed()
+
+
+def test_kernels_use_the_threads_of_their_job_whatever_the_user_set(copy, tmp_path, monkeypatch):
+    """Libraries are asked, not the environment: two threads declared, eight in the user's environment."""
+    for name in ("OMP", "MKL", "OPENBLAS"):
+        monkeypatch.setenv(f"{name}_NUM_THREADS", "8")
+    ask = "import json, pathlib, threadpoolctl, torch; pools = threadpoolctl.threadpool_info(); pathlib.Path({!r}).write_text(json.dumps([torch.get_num_threads(), *(pool['num_threads'] for pool in pools)]))"
+    ladder, text = copy / "scales.yml", (copy / "scales.yml").read_text(encoding="utf-8")
+    try:
+        ladder.write_text(text.replace("02_linear_models:\n", "02_linear_models:\n  resources: {smoke: {threads: 2}}\n"))
+        with edited(copy, ask.format(f"{tmp_path}/threads")):
+            done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [15]}}, "threads"))
+    finally:
+        ladder.write_text(text, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "threads").read_text(encoding="utf-8"))
+    assert len(found) >= 3  # torch, a BLAS, an OpenMP
+    assert set(found) == {2}
+
+
+def test_a_full_disk_stops_one_point_and_the_others_finish(copy):
+    """No file of more than 3000 bytes can be written by the job of d = 17: what a full disk does, to one point alone."""
+    full = "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_FSIZE, (3000, 3000)) if d == 17 else None"
+    with edited(copy, full):
+        done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [16, 17]}}, "full"))
+    assert done.returncode == 1
+    assert re.search(r"✗ 02_linear_models.*free some space and rerun", done.stderr)
+    assert re.search(r"Not finished: 02_linear_models \(.*d = 17.*\); the log", done.stderr)
+    table = pd.read_parquet(copy / ".build" / "sweeps" / "full" / "points.parquet")
+    assert table["state"].tolist() == ["done", "failed"]
+
+
+def test_papermill_alone_takes_a_file_of_parameters(copy, tmp_path):
+    fixed = SMALL["fixed"] | {"d": 4}
+    (tmp_path / "params.yml").write_text(yaml.safe_dump(fixed), encoding="utf-8")
+    program = str(Path(sys.executable).with_name("papermill"))
+    paper = [
+        program,
+        "notebooks/02_linear_models.ipynb",
+        str(tmp_path / "out.ipynb"),
+        "-f",
+        str(tmp_path / "params.yml"),
+        "-k",
+        "python3",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    done = subprocess.run(paper, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    injected = next(cell.source for cell in cells if "injected-parameters" in cell.metadata.get("tags", []))
+    assert {f"{name} = {value}" for name, value in fixed.items()} < set(injected.splitlines())
+    refused = subprocess.run([*paper, "-p", "dd", "3"], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "unknown parameter 'dd' = 3; did you mean 'd'" in refused.stderr
+
+
+def test_figures_have_the_colours_of_the_book_and_words_on_their_axes():
+    assert [figures._regime(label) for label in ("replace, fit 20", "mixture(p), last fit", "accumulate-subsample", "first fit")] == [
+        "replace", "mixture", "accumulate_subsample", None,
+    ]  # fmt: skip
+    sweep = sweeps.read("linear_phase")
+    table = pd.read_parquet(gather.SWEEPS / "linear_phase" / "points.parquet")
+    ax = plt.figure().add_subplot()
+    figures._panel(ax, sweep, table[table["noise"] == 1.0])
+    drawn = {bars.get_label(): bars.lines[0] for bars in ax.containers}
+    assert drawn["replace, fit 20"].get_color() == plot.COLOURS["replace"]
+    assert drawn["accumulate, fit 20"].get_color() == plot.COLOURS["accumulate"]
+    assert drawn["accumulate, fit 20"].get_marker() == plot.MARKERS["accumulate"]
+    assert any(bars.has_yerr for bars in ax.containers)
+    plt.close()
+    assert figures.words_of(sweep)["noise"] == "noise σ"
+    assert figures.words_of(sweep)["n_replicates"] == "n_replicates: independent designs and noises"
+    wide, narrow = (plt.imread(io.BytesIO(figures.draw(sweep, table, columns))).shape for columns in (3, 1))
+    assert wide[1] > wide[0]
+    assert narrow[1] < narrow[0]
+
+
 def test_a_dead_kernel_is_named(copy):
     notebook = copy / "notebooks" / "02_linear_models.ipynb"
     text = notebook.read_text(encoding="utf-8")
@@ -383,6 +476,9 @@ def test_published_sweeps_are_fresh_and_shown(name):
         assert verdict["rule"] == claims.ledger()[verdict["id"]]["test"], verdict["id"]
         assert claims.decide(verdict["rule"], verdict["evidence"]) == (verdict["verdict"], verdict["summary"]), verdict["id"]
     page = gather.markdown(sweep)
+    kept = {path.stem for path in (gather.SWEEPS / name / "notebooks").glob("*.ipynb")}
+    assert kept in (set(), set(table["key"]))
+    assert all(f"{key}.ipynb" in page for key in kept)
     assert all(f">{claim}<" in page for claim in gather.verdicts(table)["claim"])
 
 

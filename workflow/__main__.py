@@ -269,9 +269,12 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     shown = {done.chapter: {"rerun": str(done.folder), "pages": pages} for done in runs}
     (chapters.BUILD / "shown.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
     files = [
-        path for top in ("book", "notebooks", "results") for path in sorted((chapters.ROOT / top).rglob("*")) if path.is_file()
+        path
+        for top in ("book", "notebooks", "results", "sweeps", "workflow")
+        for path in sorted((chapters.ROOT / top).rglob("*"))
+        if path.is_file()
     ]
-    files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "workflow/scorecard.py", "constraints.txt")]
+    files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "constraints.txt")]
     files = [path for path in files if "__pycache__" not in path.parts]
     key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
     out = home / "_build" / "html"

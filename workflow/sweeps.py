@@ -18,7 +18,7 @@ from workflow import chapters
 
 FOLDER = chapters.ROOT / "sweeps"
 KEYS = {"title", "question", "chapter", "scale", "fixed", "grid", "zip", "points", "retries", "show"}
-SHOW = {"x", "y", "label", "theory", "panels", "lines", "log"}
+SHOW = {"x", "y", "label", "names", "theory", "panels", "lines", "log"}
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,13 @@ def _check_show(path, line, show, chapter, varied):
         )
     _require(
         show.get("log", "") in ("", "x", "y", "xy", "yx"), path, line, f"show: log must be x, y or xy; got {show.get('log')!r}"
+    )
+    names = show.get("names", {})
+    _require(
+        isinstance(names, dict) and set(names) <= set(varied),
+        path,
+        line,
+        f"show: names gives words for {' or '.join(varied)}; got {names!r}",
     )
     drawn = [show[key] for key in ("y", "theory") if key in show]
     _require(
