@@ -1,16 +1,16 @@
 # Each verb sets itself up: the environment in .venv is made once and remade when requirements change.
 PYTHON ?= python3
 VENV := .venv
-export SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS
+export SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS A B
 RUN = PYTHONPATH="$(CURDIR)" OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow $@ --scale="$$SCALE" --chapter="$$CHAPTER" --set="$$P" \
-	--sweep="$$SWEEP" --executor="$$EXECUTOR" --cores="$$JOBS" --gpus="$$GPUS"
+	--sweep="$$SWEEP" --executor="$$EXECUTOR" --cores="$$JOBS" --gpus="$$GPUS" --a="$$A" --b="$$B"
 
-KNOWN := PYTHON VENV SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS SEEDS KILLS CORES POINTS
+KNOWN := PYTHON VENV SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS A B SEEDS KILLS CORES POINTS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) COLLAPSE_% SNAKEMAKE_%,$(GIVEN))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; known are: $(KNOWN)))
 
-.PHONY: book read run sweep cost publish test bench nightly clean help
+.PHONY: book read run sweep compare cost publish test bench nightly clean help
 
 help:            ## say what the verbs do
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/'
@@ -32,7 +32,10 @@ read: $(VENV)/.ready    ## render the book with its published outputs, execute n
 run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3" (EXECUTOR=slurm: on a cluster)
 	@$(RUN)
 
-sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path)
+sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path; JOBS=cores, GPUS=runs on a GPU at a time)
+	@$(RUN)
+
+compare: $(VENV)/.ready ## what differs between two builds of _build/custom: make compare A=smoke-seed=7 B=smoke-seed=8 (no A: what was published)
 	@$(RUN)
 
 cost: $(VENV)/.ready    ## what runs will cost, from recorded ones: make cost CHAPTER=02 SCALE=laptop P="d=64", or SWEEP=linear_phase

@@ -333,7 +333,9 @@ def edited(copy, line):
     @contextlib.contextmanager
     def changed():
         try:
-            notebook.write_text(text.replace('"params.check()', f'"params.check()\\n", {json.dumps(line)[:-1]}', 1), encoding="utf-8")
+            notebook.write_text(
+                text.replace('"params.check()', f'"params.check()\\n", {json.dumps(line)[:-1]}', 1), encoding="utf-8"
+            )
             yield
         finally:
             notebook.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The verbs behind the Makefile: python -m workflow book | read | run | sweep | cost | publish (see --help)."""
+"""The verbs behind the Makefile: python -m workflow book | read | run | sweep | compare | cost | publish (see --help)."""
 
 import argparse
 import contextlib
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, gather, publish, scorecard, sweeps
+from workflow import cards, chapters, compare, costs, gather, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
 EXECUTOR = "snakemake_executor_plugin_"
@@ -25,10 +25,14 @@ USED = {  # what each verb takes
     "read": (),
     "run": ("scale", "chapter", "set", "cores", "executor", "gpus"),
     "sweep": ("sweep", "cores", "executor", "gpus"),
+    "compare": ("a", "b"),
     "cost": ("scale", "chapter", "set", "sweep", "cores"),
     "publish": ("chapter", "sweep", "cores", "executor", "gpus"),
 }
-IN_MAKE = {name: name.upper() for name in ("scale", "chapter", "sweep", "executor", "gpus")} | {"set": "P", "cores": "JOBS"}
+IN_MAKE = {name: name.upper() for name in ("scale", "chapter", "sweep", "executor", "gpus", "a", "b")} | {
+    "set": "P",
+    "cores": "JOBS",
+}
 
 
 def main() -> int:
@@ -42,8 +46,14 @@ def main() -> int:
     parser.add_argument("--cores", default="", help="cores here (if not given, all); on a cluster, jobs at a time")
     parser.add_argument("--executor", default="", help="a Snakemake executor, e.g. slurm; its settings in $SNAKEMAKE_PROFILE")
     parser.add_argument("--gpus", default="", help="runs on a GPU at a time here (if not given, one)")
+    parser.add_argument(
+        "--a", default="", help="a build to compare, by its name in _build/custom (if not given, what was published)"
+    )
+    parser.add_argument("--b", default="", help="the build to compare it with")
     args = parser.parse_args()
-    verb = {"book": book, "read": read, "run": run, "sweep": sweep, "cost": cost, "publish": publish_all}[args.verb]
+    verb = {"book": book, "read": read, "run": run, "sweep": sweep, "compare": compare_two, "cost": cost, "publish": publish_all}[
+        args.verb
+    ]
     try:
         _check(args)
         if args.verb == "cost":  # it executes and writes nothing
@@ -126,6 +136,14 @@ def sweep(args) -> int:
     print(gather.verdicts(table).to_string(index=False))
     print(f"{len(table) - len(failed)} of {len(table)} points done: {planned.folder.relative_to(chapters.ROOT)}/points.parquet")
     return 1 if incomplete else 0
+
+
+def compare_two(args) -> int:
+    """Write the page of what differs between two builds, print the verdicts that do."""
+    page, said = compare.page(args.a, args.b)
+    print("\n".join(said or ["No verdict differs."]))
+    print(f"Parameters, verdicts and numbers side by side: {page.relative_to(chapters.ROOT)}")
+    return 0
 
 
 def cost(args) -> int:
@@ -284,6 +302,7 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     stamp.unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
     stamp.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(chapters.BUILD / "shown.json", stamp.with_name("shown.json"))  # what `compare` reads
     command = [
         str(Path(sys.executable).with_name("jupyter-book")),
         "build",
