@@ -56,8 +56,8 @@ def main() -> int:
     ]
     try:
         _check(args)
-        if args.verb == "cost":  # it executes and writes nothing
-            return cost(args)
+        if args.verb in ("cost", "compare"):  # they execute nothing, and may look on while a sweep runs
+            return verb(args)
         with _only_one() as args.lock:
             return verb(args)
     except (chapters.ChapterError, ParameterError, ExecutionError) as error:
