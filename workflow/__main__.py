@@ -1,8 +1,6 @@
 """The verbs behind the Makefile: python -m workflow book | read | run | sweep | compare | cost | publish (see --help)."""
 
 import argparse
-import contextlib
-import fcntl
 import json
 import os
 import pkgutil
@@ -10,12 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, compare, costs, gather, publish, scorecard, sweeps
+from workflow import cards, chapters, compare, costs, engine, gather, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
 EXECUTOR = "snakemake_executor_plugin_"
@@ -58,7 +54,7 @@ def main() -> int:
         _check(args)
         if args.verb in ("cost", "compare"):  # they execute nothing, and may look on while a sweep runs
             return verb(args)
-        with _only_one() as args.lock:
+        with engine.only_one() as args.lock:
             return verb(args)
     except (chapters.ChapterError, ParameterError, ExecutionError) as error:
         print(error, file=sys.stderr)
@@ -118,7 +114,8 @@ def _home(args) -> Path:
 def read(args) -> int:
     """Render the book with the published outputs and execute nothing."""
     status = _render([], pages=False, home=chapters.ROOT)
-    print("The book: _build/html/index.html")
+    if status == 0:
+        print("The book: _build/html/index.html")
     return status
 
 
@@ -159,9 +156,15 @@ def cost(args) -> int:
     far = sum(found.beyond > costs.FAR for found in known)
     notes = [(len(expected) - len(known), "without a record, not counted"), (far, "extrapolated far beyond the records")]
     if expected:
-        said = [
-            f"{seconds / 60:.1f} minutes of one core, about {seconds / 60 / min(args.cores, len(expected)):.1f} on {args.cores} cores, {memory:.0f} MB a run"
-        ] * bool(known)
+        minutes = seconds / 60
+        said = (
+            [
+                f"{minutes:.1f} minutes of one core, about {minutes / min(args.cores, len(expected)):.1f} on {args.cores} cores",
+                f"{memory:.0f} MB a run",
+            ]
+            if known
+            else []
+        )
         said += [f"{sum(costs.disk(run) for run, _ in expected):.0f} MB on disk", *(f"{n} {note}" for n, note in notes if n)]
         print(f"{len(expected)} runs due: {'; '.join(said)}")
     return 0
@@ -171,7 +174,7 @@ def _sweep(args) -> tuple:
     """Run what is due of a sweep and gather it; return the sweep, its table, and whether something is missing."""
     planned = sweeps.read(args.sweep)
     runs = sweeps.plans(planned)
-    _, incomplete = _execute(runs, {"sweep": str(sweeps.find(args.sweep))}, args)
+    _, incomplete = engine.execute(runs, {"sweep": str(sweeps.find(args.sweep))}, args)
     return planned, gather.gather(planned, runs), incomplete
 
 
@@ -200,72 +203,7 @@ def publish_all(args) -> int:
 
 def _execute_chapters(args) -> tuple[list[chapters.Run], bool]:
     plans = chapters.planned(args.scale, args.chapter, args.set)
-    return _execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.set}, args)
-
-
-def _execute(plans: list[chapters.Run], config: dict, args) -> tuple[list[chapters.Run], bool]:
-    """Run what is planned and not yet done, through Snakemake; return the finished runs and whether something is missing.
-
-    Snakemake holds the project's lock as well, so that nothing else starts here while it lives, whoever was killed.
-    Raises ExecutionError where it could not start. With $COLLAPSE_STORE, a place that a storage plugin of Snakemake knows, every finished run is kept there as well.
-    """
-    due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
-    status, store = 0, os.environ.get("COLLAPSE_STORE", "")
-    if due or store:
-        where = f"by {args.executor}, {args.cores} jobs at a time" if args.executor else f"on {args.cores} cores"
-        print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale {where}", file=sys.stderr)
-        path = chapters.BUILD / "config.json"
-        path.write_text(json.dumps(config | {"store": store}))
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-        here = ["--cores", str(args.cores), "--resources", f"mem_mb={memory}", f"gpu={args.gpus}"]
-        there = ["--executor", args.executor, "--jobs", str(args.cores), "--latency-wait", "30"]
-        command = [sys.executable, "-m", "snakemake", *(there if args.executor else here), "--nolock", "--keep-going", "--rerun-incomplete",
-                   "--rerun-triggers", "mtime", "--scheduler", "greedy", "--directory", str(chapters.BUILD / "snakemake"),
-                   "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(path)]  # fmt: skip
-        started = time.perf_counter()
-        log = chapters.BUILD / "snakemake.log"
-        with log.open("w") as stream, _display(len(due)) as pipe:
-            environment = os.environ | {"PYTHONPATH": str(chapters.ROOT), "COLLAPSE_PROGRESS": str(pipe)}
-            status = subprocess.run(
-                command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, pass_fds=[args.lock.fileno()]
-            ).returncode
-        if due and status and "Job stats:" not in (said := log.read_text(encoding="utf-8", errors="replace")):
-            lines = [line.strip() for line in said.splitlines() if line.strip()] or [f"exit code {status}"]
-            why = next((line for line in lines if "rror" in line), lines[-1]).rstrip(":")
-            raise ExecutionError(
-                f"Snakemake started no job ({why}); what was gathered before stays; the log: .build/snakemake.log."
-            )
-        print(f"done in {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    finished = [plan for plan in plans if (plan.folder / "card.json").exists()]
-    if missing := [plan.label for plan in plans if plan not in finished]:
-        shown = "; ".join(missing[:5]) + (f"; and {len(missing) - 5} more" if len(missing) > 5 else "")
-        print(f"Not finished: {shown}; the log: .build/snakemake.log", file=sys.stderr)
-    elif status and store:
-        print(f"All runs finished, but not all are stored in {store}; the log: .build/snakemake.log", file=sys.stderr)
-    return finished, bool(missing or (store and status))
-
-
-@contextlib.contextmanager
-def _display(total: int):
-    """Yield the path of a pipe; what the jobs write there is shown, with the count of those done."""
-    pipe = chapters.BUILD / "progress"
-    pipe.unlink(missing_ok=True)
-    os.mkfifo(pipe)
-
-    def show(done=0):
-        with os.fdopen(os.open(pipe, os.O_RDWR), encoding="utf-8") as lines:
-            while line := lines.readline().rstrip():
-                done += line.startswith(("✓", "✗"))
-                print(f"  [{done}/{total}] {line}", file=sys.stderr, flush=True)
-
-    thread = threading.Thread(target=show)
-    thread.start()
-    try:
-        yield pipe
-    finally:
-        pipe.open("a").write("\n")  # the empty line ends the display
-        thread.join()
-        pipe.unlink()
+    return engine.execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.set}, args)
 
 
 def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
@@ -325,18 +263,6 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     else:
         print("\n".join([*problems[:20], "The book was not built; the log: .build/jupyter-book.log"]), file=sys.stderr)
     return done.returncode
-
-
-@contextlib.contextmanager
-def _only_one():
-    """Hold the project's lock, and yield it; the system releases it when its last holder ends, however that ends."""
-    chapters.BUILD.mkdir(exist_ok=True)
-    with (chapters.BUILD / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise chapters.ChapterError("another run is under way in this folder; wait for it or stop it.") from None
-        yield lock
 
 
 if __name__ == "__main__":
