@@ -15,7 +15,7 @@ import pytest
 
 from collapse_utils import claims
 from workflow import __main__ as main
-from workflow import chapters, scorecard
+from workflow import chapters, scorecard, sweeps
 from workflow.cards import ROOT
 
 CHAPTERS = chapters.chapters()
@@ -113,7 +113,8 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
         page, errors, requests = context.new_page(), [], []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: requests.append(request.url))
-        for name in ["book/intro", "book/scorecard", "book/notation", *(f"notebooks/{chapter}" for chapter in CHAPTERS)]:
+        pages = ["intro", "running", "scorecard", "notation", *(f"sweeps/{name}" for name in sweeps.names())]
+        for name in [*(f"book/{page}" for page in pages), *(f"notebooks/{chapter}" for chapter in CHAPTERS)]:
             page.goto(f"file://{HTML}/{name}.html")
             page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
             page.evaluate("window.MathJax?.startup?.promise")
