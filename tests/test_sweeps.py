@@ -138,7 +138,7 @@ def test_a_missing_or_broken_file_is_refused(tmp_path):
 
 def test_a_thousand_points_are_planned_quickly(tmp_path):
     started = time.perf_counter()
-    sweep = sweeps.read(write(tmp_path, SMALL | {"grid": {"seed": list(range(1000))}}))
+    sweep = sweeps.read(write(tmp_path, SMALL | {"grid": {"seed": list(range(1000))}, "show": {"x": "seed", "y": "acc-last"}}))
     assert len({planned.key for planned in sweeps.plans(sweep)}) == 1000
     assert time.perf_counter() - started < 20
 
@@ -235,7 +235,11 @@ def test_a_point_is_tried_again_as_often_as_asked(copy, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(copy):
-    file = write(copy, SMALL | {"chapter": "03b", "grid": {"seed": [1]}, "fixed": {"d": 10}}, "unwritable")
+    file = write(
+        copy,
+        SMALL | {"chapter": "03b", "grid": {"seed": [1]}, "fixed": {"d": 10}, "show": {"x": "seed", "y": "grown"}},
+        "unwritable",
+    )
     runs = copy / ".build" / "runs" / "03b_downstream"
     runs.parent.mkdir(parents=True, exist_ok=True)
     runs.touch()  # a file where a folder should be: an obstacle for root, too
@@ -303,7 +307,7 @@ def test_publishing_wants_to_know_what_is_drawn(copy):
 
 def test_a_second_sweep_in_one_folder_is_refused(copy):
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    file = write(copy, SMALL | {"grid": {"d": [6]}}, "first")
+    file = write(copy, SMALL | {"grid": {"d": [6], "seed": list(range(12))}}, "first")  # work for half a minute
     child = subprocess.Popen(
         command("--sweep", file), cwd=copy, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

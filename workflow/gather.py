@@ -100,6 +100,10 @@ def markdown(sweep: Sweep) -> str:
     if not (folder / "card.json").exists():
         return f"{sweep.question}\n\nThis sweep has not been run: `make sweep SWEEP={sweep.name}`."
     table, costs = pd.read_parquet(folder / "points.parquet"), pd.read_parquet(folder / "costs.parquet")
+    if not set(sweep.points[0]) <= set(table.columns):
+        return (
+            f"{sweep.question}\n\nThe file of this sweep has changed since it was published: `make publish SWEEP={sweep.name}`."
+        )
     varied = "; ".join(
         f"`{name}` = {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in table[name].unique())}"
         for name in sweep.points[0]
