@@ -11,7 +11,7 @@ import pandas as pd
 
 from collapse_utils import results
 from workflow import cards, chapters, figures
-from workflow.sweeps import Sweep
+from workflow.sweeps import Sweep, listed
 
 SWEEPS = chapters.RESULTS / "sweeps"
 WORDS = ("holds", "fails", "inconclusive")
@@ -100,7 +100,8 @@ def markdown(sweep: Sweep) -> str:
     if not (folder / "card.json").exists():
         return f"{sweep.question}\n\nThis sweep has not been run: `make sweep SWEEP={sweep.name}`."
     table, costs = pd.read_parquet(folder / "points.parquet"), pd.read_parquet(folder / "costs.parquet")
-    if not set(sweep.points[0]) <= set(table.columns):
+    drawn = [*sweep.points[0], *figures.labels(sweep), *listed(sweep.show.get("theory", []))]
+    if not set(drawn) <= set(table.columns):
         return (
             f"{sweep.question}\n\nThe file of this sweep has changed since it was published: `make publish SWEEP={sweep.name}`."
         )
