@@ -245,9 +245,8 @@ def test_a_folder_that_cannot_be_written_is_named(copy):
     runs.touch()  # a file where a folder should be: an obstacle for root, too
     done = run(copy, "--sweep", file)
     runs.unlink()
-    assert done.returncode == 1
-    assert "Not finished: 03b_downstream (d = 10, seed = 1); the log: .build/snakemake.log" in done.stderr
-    assert "03b_downstream" in (copy / ".build" / "snakemake.log").read_text(encoding="utf-8")
+    assert done.returncode == 2
+    assert re.search(r"^Snakemake started no job \(.*03b_downstream.*\); .*the log: \.build/snakemake\.log", done.stderr, re.M)
     shutil.rmtree(copy / ".build")
     (copy / ".build").touch()
     done = run(copy, "--sweep", file)
