@@ -1,11 +1,16 @@
 # Each verb sets itself up: the environment in .venv is made once and remade when requirements change.
 PYTHON ?= python3
-SCALE ?= smoke
 VENV := .venv
-WHERE = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(JOBS),--cores $(JOBS))
-RUN := PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow
+export SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS A B
+RUN = PYTHONPATH="$(CURDIR)" OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow $@ --scale="$$SCALE" --chapter="$$CHAPTER" --set="$$P" \
+	--sweep="$$SWEEP" --executor="$$EXECUTOR" --cores="$$JOBS" --gpus="$$GPUS" --a="$$A" --b="$$B"
 
-.PHONY: book read run sweep cost publish test bench nightly clean help
+KNOWN := PYTHON VENV SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS A B SEEDS KILLS CORES POINTS
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(KNOWN) COLLAPSE_% SNAKEMAKE_%,$(GIVEN))
+$(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; known are: $(KNOWN)))
+
+.PHONY: book read run sweep compare cost publish test bench nightly clean help
 
 help:            ## say what the verbs do
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/'
@@ -19,22 +24,25 @@ $(VENV)/.ready: requirements.txt constraints.txt pyproject.toml
 	@touch $@
 
 book: $(VENV)/.ready    ## rerun every chapter, judge it, render the book (SCALE=laptop: the pages show that run)
-	@$(RUN) book --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)"
+	@$(RUN)
 
 read: $(VENV)/.ready    ## render the book with its published outputs, execute nothing
-	@$(RUN) read
+	@$(RUN)
 
 run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3" (EXECUTOR=slurm: on a cluster)
-	@$(RUN) run --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)" $(WHERE)
+	@$(RUN)
 
-sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path)
-	@$(RUN) sweep --sweep "$(SWEEP)" $(WHERE)
+sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path; JOBS=cores, GPUS=runs on a GPU at a time)
+	@$(RUN)
+
+compare: $(VENV)/.ready ## what differs between two builds of _build/custom: make compare A=smoke-seed=7 B=smoke-seed=8 (no A: what was published)
+	@$(RUN)
 
 cost: $(VENV)/.ready    ## what runs will cost, from recorded ones: make cost CHAPTER=02 SCALE=laptop P="d=64", or SWEEP=linear_phase
-	@$(RUN) cost --scale $(SCALE) --chapter "$(CHAPTER)" --set "$(P)" --sweep "$(SWEEP)"
+	@$(RUN)
 
 publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make publish CHAPTER=02, or SWEEP=linear_phase
-	@$(RUN) publish --chapter "$(CHAPTER)" --sweep "$(SWEEP)"
+	@$(RUN)
 
 test: $(VENV)/.ready    ## lint, theory, property, structure and chapter tests, nbval on the light notebooks
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope

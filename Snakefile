@@ -12,6 +12,7 @@ SWEEP = sweeps.read(str(config["sweep"])) if "sweep" in config else None
 NAMES, SETTINGS = (str(config.get(name, "")) for name in ("chapter", "p"))
 RUNS = sweeps.plans(SWEEP) if SWEEP else chapters.planned(config.get("scale", "smoke"), NAMES, SETTINGS)
 PLANNED = {run.key: run for run in RUNS}
+LIMITS = "".join(f"{name}_NUM_THREADS={{threads}} " for name in ("OMP", "MKL", "OPENBLAS"))  # also where the user set another
 STORE = str(config.get("store", ""))  # a place that a storage plugin knows, e.g. s3://bucket/runs
 STORED = [f"{STORE}/{run.chapter}/{run.scale}-{run.key}.zip" for run in PLANNED.values()]
 
@@ -41,7 +42,7 @@ rule execute:
         mem_mb=lambda wildcards: resources_of(wildcards, "mem_mb", 2000),
         gpu=lambda wildcards: resources_of(wildcards, "gpu", 0),
     shell:
-        "OMP_NUM_THREADS={threads} {params.python:q} -m workflow.execute {wildcards.chapter} {wildcards.scale} {wildcards.key} {params.values:q}"
+        LIMITS + "{params.python:q} -m workflow.execute {wildcards.chapter} {wildcards.scale} {wildcards.key} {params.values:q}"
 
 
 if STORE:

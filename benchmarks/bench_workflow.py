@@ -106,6 +106,36 @@ def test_overhead_of_a_run(benchmark):
     assert whole > least["cells"] > 0
 
 
+def test_what_a_user_waits_for(benchmark, project):
+    """One call of `python -m workflow run`, from the command to the prompt: what lies before and after the job's own time."""
+    command = [sys.executable, "-m", "workflow", "run", "--chapter", CHAPTER, "--cores", "1"]
+    marks = {"runs due": "the command in front, until it has planned", "▸": "Snakemake's start, the job's start with its libraries",
+             "✓": "the job", "": "Snakemake's end, verdicts"}  # fmt: skip
+    taken = []
+
+    def call():
+        shutil.rmtree(project / ".build", ignore_errors=True)
+        environment = os.environ | {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
+        child, clock, steps = (
+            subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True),
+            time.perf_counter(),
+            {},
+        )
+        for mark, name in marks.items():
+            while (line := child.stderr.readline()) and not (mark and mark in line):
+                pass
+            clock, steps[name] = time.perf_counter(), time.perf_counter() - clock
+        assert child.wait() == 0
+        taken.append(steps)
+
+    benchmark.pedantic(call, rounds=3)
+    least = {name: min(steps[name] for steps in taken) for name in taken[0]}
+    beside = sum(least.values()) - least["the job"]
+    benchmark.extra_info["beside the job"] = round(beside, 2)
+    print("\n" + "\n".join(f"{name:60} {seconds:6.2f} s" for name, seconds in (least | {"beside the job": beside}).items()))
+    assert least["the job"] > 0
+
+
 def test_a_sweep_keeps_the_cores_busy(benchmark, project, tmp_path):
     """Seconds computed by all processes of a sweep over the wall time of the cores, planning and gathering included."""
     file, taken = sweep(tmp_path, POINTS), []

@@ -1,7 +1,9 @@
 """Sweeps: every point refused before anything runs, killed and resumed to the same bytes, failures marked; costs from records."""
 
+import contextlib
 import dataclasses
 import importlib.util
+import io
 import json
 import os
 import random
@@ -14,21 +16,24 @@ import time
 import zipfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import psutil
 import pytest
 import yaml
 
-from collapse_utils import claims
+from collapse_utils import claims, plot
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, gather, scorecard, sweeps
+from workflow import cards, chapters, costs, figures, gather, scorecard, sweeps
 from workflow.cards import ROOT
 
 SMALL = {
     "title": "t", "chapter": "02", "scale": "smoke", "grid": {"d": [4, 5], "noise": [0.5, 2.0]},
     "fixed": {"n_generations": 5, "n_short": 5, "n_replicates": 100, "n_samples": 20}, "show": {"x": "d", "y": "acc-last"},
 }  # fmt: skip
+
+HEAD = "title: t\nchapter: 02\nscale: smoke\n"
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +53,13 @@ def write(folder, content, name="small"):
     return str(path)
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "workflow", "sweep", "--cores", "2", *arguments]
+def command(*arguments, verb="sweep"):
+    return [sys.executable, "-m", "workflow", verb, "--cores", "2", *arguments]
 
 
-def run(cwd, *arguments):
+def run(cwd, *arguments, verb="sweep"):
     environment = os.environ | {"PYTHONPATH": str(cwd), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command(*arguments, verb=verb), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_products_zips_and_lists_expand_in_order(tmp_path):
@@ -93,17 +98,35 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
         ({"zip": {"d": [4]}}, r"line \d+: d is varied twice"),
         ({"fixed": {"n_replicats": 5}}, r"line \d+: .*did you mean 'n_replicates'"),
         ({"grid": None}, r"line \d+: (one of grid, zip, points|must be a mapping)"),
-        ({"title": 3}, r"line \d+: title must be given, as text"),
+        ({"title": 3}, r"line 1: title must be given, as text; got 3; put it in quotes"),
         ({"retries": 11}, r"line \d+: retries must lie between 0 and 10"),
         ({"show": {"why": 1}}, r"line \d+: show has the keys"),
-        ({"chapter": "99"}, r"chapter '99' must name one of"),
-        ({"scale": "gpu"}, r"has no scale 'gpu'"),
+        ({"chapter": "99"}, r"small\.yml, line 2: chapter '99' must name one of"),
+        ({"scale": "gpu"}, r"small\.yml, line 3: .*has no scale 'gpu'"),
+        ({"fixed": {"d": 3}}, r"line 5: d is varied, and given in `fixed` as well; keep one"),
+        ({"show": {"x": "nope", "y": "acc-last"}}, r"line \d+: show: x must be a parameter that is varied, d or noise; got 'nope'"),
+        ({"show": {"x": "d", "y": "acc-lst"}}, r"line \d+: show: 02_linear_models has no number 'acc-lst' \(did you mean 'acc-last'"),
+        ({"show": {"x": "d", "y": "acc-last", "theory": ["none"]}}, r"show: 02_linear_models has no number 'none'"),
+        ({"show": {"x": "d", "y": "acc-last", "lines": "seed"}}, r"show: lines must be a parameter that is varied"),
+        ({"show": {"x": "d"}}, r"line \d+: show has the keys .*x and y at least"),
+        ({"show": {"x": "d", "y": 3}}, r"line \d+: show: y and theory are names of numbers"),
+        (HEAD + "grid: {d: [!foo 5]}", r"line 4: '5' is no value in YAML"),
+        (HEAD + "grid:\n  d: [4,\n   2001-13-45]", r"line 6: '2001-13-45' is no value in YAML \(month must be in 1..12"),
+        (HEAD + "grid: {d: !foo [5]}", r"line 4: a list is no value in YAML"),
+        (HEAD + "grid: {[1, 2]: [5]}", r"line 4: a key must be a word; got a list"),
+        (HEAD + "? [1, 2]\n: 5", r"line 4: a key must be a word; got a list"),
+        (HEAD + "grid: {d: [4]}\ngrid: {d: [5]}", r"line 5: grid stands there twice"),
+        (HEAD + "points:\n- {d: 4, d: 5}", r"line 5: d stands there twice"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
-        sweeps.plans(sweeps.read(write(tmp_path, SMALL | change)))
+        sweeps.plans(sweeps.read(write(tmp_path, change if isinstance(change, str) else SMALL | change)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_chapter_is_named_as_on_the_command_line(tmp_path):
+    assert sweeps.read(write(tmp_path, HEAD + "grid: {d: [4]}")).chapter == "02_linear_models"  # 02: YAML's number 2
 
 
 def test_a_missing_or_broken_file_is_refused(tmp_path):
@@ -115,7 +138,7 @@ def test_a_missing_or_broken_file_is_refused(tmp_path):
 
 def test_a_thousand_points_are_planned_quickly(tmp_path):
     started = time.perf_counter()
-    sweep = sweeps.read(write(tmp_path, SMALL | {"grid": {"seed": list(range(1000))}}))
+    sweep = sweeps.read(write(tmp_path, SMALL | {"grid": {"seed": list(range(1000))}, "show": {"x": "seed", "y": "acc-last"}}))
     assert len({planned.key for planned in sweeps.plans(sweep)}) == 1000
     assert time.perf_counter() - started < 20
 
@@ -145,10 +168,14 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_bytes(copy, seed):
             child.wait(rng.uniform(2, 9))
         except subprocess.TimeoutExpired:
             hits += kill(child, rng)
-        else:  # it was whole before the blow: compared, and everything anew
-            assert table.read_bytes() == reference
-            shutil.rmtree(copy / ".build", ignore_errors=True)
-    last = run(copy, "--sweep", file)
+        else:
+            if child.returncode != 2:  # it was whole before the blow: compared, and everything anew
+                assert table.read_bytes() == reference
+                shutil.rmtree(copy / ".build", ignore_errors=True)
+    deadline = time.time() + 120
+    while (last := run(copy, "--sweep", file)).returncode == 2 and time.time() < deadline:
+        assert "another run is under way" in last.stderr  # of a Snakemake whose front was killed
+        time.sleep(1)
     assert last.returncode == 0, last.stderr
     assert table.read_bytes() == reference
     deadline = time.time() + 60  # workers outlive a scheduler; they finish or give up, and leave nothing
@@ -158,9 +185,13 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_bytes(copy, seed):
 
 
 def kill(child, rng):
-    """kill -9 of a worker (a job or its kernel), of Snakemake, or of all at once; return whether it hit something."""
-    victim = rng.choice(["workflow.execute", "ipykernel_launcher", "snakemake", ""])
+    """kill -9 of a worker (a job or its kernel), of Snakemake, of the front, or of all; return whether it hit something."""
+    victim = rng.choice(["workflow.execute", "ipykernel_launcher", "snakemake", "front", ""])
     below = psutil.Process(child.pid).children(recursive=True)
+    if victim == "front":
+        child.kill()
+        child.wait()
+        return bool(below)
     try:
         found = [process for process in below if victim in " ".join(process.cmdline())] if victim else []
         if victim and found:
@@ -204,15 +235,18 @@ def test_a_point_is_tried_again_as_often_as_asked(copy, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(copy):
-    file = write(copy, SMALL | {"chapter": "03b", "grid": {"seed": [1]}, "fixed": {"d": 10}}, "unwritable")
+    file = write(
+        copy,
+        SMALL | {"chapter": "03b", "grid": {"seed": [1]}, "fixed": {"d": 10}, "show": {"x": "seed", "y": "grown"}},
+        "unwritable",
+    )
     runs = copy / ".build" / "runs" / "03b_downstream"
     runs.parent.mkdir(parents=True, exist_ok=True)
     runs.touch()  # a file where a folder should be: an obstacle for root, too
     done = run(copy, "--sweep", file)
     runs.unlink()
-    assert done.returncode == 1
-    assert "Not finished: 03b_downstream (d = 10, seed = 1); the log: .build/snakemake.log" in done.stderr
-    assert "03b_downstream" in (copy / ".build" / "snakemake.log").read_text(encoding="utf-8")
+    assert done.returncode == 2
+    assert re.search(r"^Snakemake started no job \(.*03b_downstream.*\); .*the log: \.build/snakemake\.log", done.stderr, re.M)
     shutil.rmtree(copy / ".build")
     (copy / ".build").touch()
     done = run(copy, "--sweep", file)
@@ -221,20 +255,170 @@ def test_a_folder_that_cannot_be_written_is_named(copy):
     assert re.fullmatch(r"workflow: File exists: .*/\.build; nothing was lost, rerun once it is mended\.\n", done.stderr)
 
 
+def test_a_path_is_taken_from_the_folder_of_the_caller(copy):
+    write(copy / "sweeps", SMALL | {"grid": {"d": [11]}}, "relative")
+    done = run(copy, "--sweep", "sweeps/relative.yml")
+    (copy / "sweeps" / "relative.yml").unlink()
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 points done" in done.stdout
+
+
+def test_a_gathered_table_is_left_where_nothing_could_start(copy):
+    file = write(copy, SMALL | {"grid": {"d": [12]}}, "left")
+    assert run(copy, "--sweep", file).returncode == 0
+    table = copy / ".build" / "sweeps" / "left" / "points.parquet"
+    before, text = table.read_bytes(), (copy / "Snakefile").read_text(encoding="utf-8")
+    shutil.rmtree(copy / ".build" / "runs")
+    try:
+        (copy / "Snakefile").write_text("import nothing_of_this_name\n" + text, encoding="utf-8")
+        done = run(copy, "--sweep", file)
+    finally:
+        (copy / "Snakefile").write_text(text, encoding="utf-8")
+    assert done.returncode == 2
+    assert re.search(
+        r"^Snakemake started no job \(ModuleNotFoundError in file .*Snakefile.*\); .*log: \.build/snakemake\.log",
+        done.stderr,
+        re.M,
+    )
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("declared", ["gpu: 1", "mem_mb: 100000000"])
+def test_jobs_that_need_all_of_the_gpu_or_of_the_memory_do_not_overlap(copy, declared):
+    ladder, text = copy / "scales.yml", (copy / "scales.yml").read_text(encoding="utf-8")
+    file = write(copy, SMALL | {"grid": {"d": [13, 14], "seed": [len(declared)]}}, "slots")
+    try:
+        ladder.write_text(text.replace("02_linear_models:\n", f"02_linear_models:\n  resources: {{smoke: {{{declared}}}}}\n"))
+        done = run(copy, "--sweep", file)
+        shutil.rmtree(copy / ".build" / "runs")
+        both = run(copy, "--sweep", file, "--gpus", "2")
+    finally:
+        ladder.write_text(text, encoding="utf-8")
+    marks = ["".join(re.findall("[▸✓]", said.stderr)) for said in (done, both)]
+    assert marks == ["▸✓▸✓", "▸▸✓✓" if declared.startswith("gpu") else "▸✓▸✓"]
+
+
+def test_publishing_wants_to_know_what_is_drawn(copy):
+    done = run(copy, "--sweep", write(copy, {name: SMALL[name] for name in SMALL if name != "show"}, "blind"), verb="publish")
+    assert done.returncode == 2
+    assert re.fullmatch(r"publish: the sweep .*blind\.yml must say in `show` what is drawn; got none\.\n", done.stderr)
+
+
 def test_a_second_sweep_in_one_folder_is_refused(copy):
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    file = write(copy, SMALL | {"grid": {"d": [6]}}, "first")
+    file = write(copy, SMALL | {"grid": {"d": [6], "seed": list(range(12))}}, "first")  # work for half a minute
     child = subprocess.Popen(
         command("--sweep", file), cwd=copy, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     while "started" not in child.stderr.readline():
         assert child.poll() is None
+    planned = run(copy, "--sweep", file, verb="cost")  # it executes nothing
     second = run(copy, "--sweep", file)
-    os.killpg(child.pid, signal.SIGKILL)
+    below = psutil.Process(child.pid).children(recursive=True)
+    child.kill()  # the front alone: Snakemake and its jobs go on, and hold the lock
     child.wait()
+    third = run(copy, "--sweep", file)
+    for process in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     child.stderr.close()
-    assert second.returncode == 2
+    assert planned.returncode == 0, planned.stderr
+    assert (second.returncode, third.returncode) == (2, 2)
     assert "another run is under way in this folder" in second.stderr
+    assert "another run is under way in this folder" in third.stderr
+
+
+def edited(copy, line):
+    """The chapter of the sweeps with one more line after the check of its parameters."""
+    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    text = notebook.read_text(encoding="utf-8")
+
+    @contextlib.contextmanager
+    def changed():
+        try:
+            notebook.write_text(
+                text.replace('"params.check()', f'"params.check()\\n", {json.dumps(line)[:-1]}', 1), encoding="utf-8"
+            )
+            yield
+        finally:
+            notebook.write_text(text, encoding="utf-8")
+
+    return changed()
+
+
+def test_kernels_use_the_threads_of_their_job_whatever_the_user_set(copy, tmp_path, monkeypatch):
+    """Libraries are asked, not the environment: two threads declared, eight in the user's environment."""
+    for name in ("OMP", "MKL", "OPENBLAS"):
+        monkeypatch.setenv(f"{name}_NUM_THREADS", "8")
+    ask = "import json, pathlib, threadpoolctl, torch; pools = threadpoolctl.threadpool_info(); pathlib.Path({!r}).write_text(json.dumps([torch.get_num_threads(), *(pool['num_threads'] for pool in pools)]))"
+    ladder, text = copy / "scales.yml", (copy / "scales.yml").read_text(encoding="utf-8")
+    try:
+        ladder.write_text(text.replace("02_linear_models:\n", "02_linear_models:\n  resources: {smoke: {threads: 2}}\n"))
+        with edited(copy, ask.format(f"{tmp_path}/threads")):
+            done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [15]}}, "threads"))
+    finally:
+        ladder.write_text(text, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "threads").read_text(encoding="utf-8"))
+    assert len(found) >= 3  # torch, a BLAS, an OpenMP
+    assert set(found) == {2}
+
+
+def test_a_full_disk_stops_one_point_and_the_others_finish(copy):
+    """No file of more than 3000 bytes can be written by the job of d = 17: what a full disk does, to one point alone."""
+    full = "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_FSIZE, (3000, 3000)) if d == 17 else None"
+    with edited(copy, full):
+        done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [16, 17]}}, "full"))
+    assert done.returncode == 1
+    assert re.search(r"✗ 02_linear_models.*free some space and rerun", done.stderr)
+    assert re.search(r"Not finished: 02_linear_models \(.*d = 17.*\); the log", done.stderr)
+    table = pd.read_parquet(copy / ".build" / "sweeps" / "full" / "points.parquet")
+    assert table["state"].tolist() == ["done", "failed"]
+
+
+def test_papermill_alone_takes_a_file_of_parameters(copy, tmp_path):
+    fixed = SMALL["fixed"] | {"d": 4}
+    (tmp_path / "params.yml").write_text(yaml.safe_dump(fixed), encoding="utf-8")
+    program = str(Path(sys.executable).with_name("papermill"))
+    paper = [
+        program,
+        "notebooks/02_linear_models.ipynb",
+        str(tmp_path / "out.ipynb"),
+        "-f",
+        str(tmp_path / "params.yml"),
+        "-k",
+        "python3",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    done = subprocess.run(paper, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    injected = next(cell.source for cell in cells if "injected-parameters" in cell.metadata.get("tags", []))
+    assert {f"{name} = {value}" for name, value in fixed.items()} < set(injected.splitlines())
+    refused = subprocess.run([*paper, "-p", "dd", "3"], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "unknown parameter 'dd' = 3; did you mean 'd'" in refused.stderr
+
+
+def test_figures_have_the_colours_of_the_book_and_words_on_their_axes():
+    assert [figures._regime(label) for label in ("replace, fit 20", "mixture(p), last fit", "accumulate-subsample", "first fit")] == [
+        "replace", "mixture", "accumulate_subsample", None,
+    ]  # fmt: skip
+    sweep = sweeps.read("linear_phase")
+    table = pd.read_parquet(gather.SWEEPS / "linear_phase" / "points.parquet")
+    ax = plt.figure().add_subplot()
+    figures._panel(ax, sweep, table[table["noise"] == 1.0])
+    drawn = {bars.get_label(): bars.lines[0] for bars in ax.containers}
+    assert drawn["replace, fit 20"].get_color() == plot.COLOURS["replace"]
+    assert drawn["accumulate, fit 20"].get_color() == plot.COLOURS["accumulate"]
+    assert drawn["accumulate, fit 20"].get_marker() == plot.MARKERS["accumulate"]
+    assert any(bars.has_yerr for bars in ax.containers)
+    plt.close()
+    assert figures.words_of(sweep)["noise"] == "noise σ"
+    assert figures.words_of(sweep)["n_replicates"] == "n_replicates: independent designs and noises"
+    wide, narrow = (plt.imread(io.BytesIO(figures.draw(sweep, table, columns))).shape for columns in (3, 1))
+    assert wide[1] > wide[0]
+    assert narrow[1] < narrow[0]
 
 
 def test_a_dead_kernel_is_named(copy):
@@ -297,6 +481,9 @@ def test_published_sweeps_are_fresh_and_shown(name):
         assert verdict["rule"] == claims.ledger()[verdict["id"]]["test"], verdict["id"]
         assert claims.decide(verdict["rule"], verdict["evidence"]) == (verdict["verdict"], verdict["summary"]), verdict["id"]
     page = gather.markdown(sweep)
+    kept = {path.stem for path in (gather.SWEEPS / name / "notebooks").glob("*.ipynb")}
+    assert kept in (set(), set(table["key"]))
+    assert all(f"{key}.ipynb" in page for key in kept)
     assert all(f">{claim}<" in page for claim in gather.verdicts(table)["claim"])
 
 
@@ -329,6 +516,29 @@ def test_costs_follow_the_recorded_runs(monkeypatch):
     )
     with pytest.raises(chapters.ChapterError, match="cost must be arithmetic on parameters"):
         costs.expect(large)
+
+
+def test_no_cost_is_named_without_a_record_of_the_kind_and_a_far_one_is_called_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(chapters, "BUILD", tmp_path)  # the published records alone
+    costs._recorded.cache_clear()
+    for chapter in (
+        "04_language_models",
+        "05b_vae",
+        "06b_molecules",
+        "10_layer_pruning",
+        "12_ntk_training",
+    ):  # another corpus, a GPU
+        assert costs.expect(chapters.plan(chapter, "gpu")) is None
+    assert costs.expect(chapters.plan("05b_vae", "smoke", {"third": "mixture(0.9)"})) is None
+    card = chapters.published("05b_vae", "smoke", "card")
+    found = costs.expect(chapters.plan("05b_vae", "smoke", {"seed": 7}))
+    assert (found.seconds, found.runs, found.apart) == (card["wall_s"], 1, ())
+    near = costs.expect(chapters.plan("05b_vae", "smoke", {"n_images": 260}))
+    assert (near.seconds, near.apart) == (card["wall_s"], ("n_images",))
+    assert near.basis.endswith("with other n_images")
+    far = [costs.expect(chapters.plan("02_linear_models", "laptop", {"n_replicates": k})) for k in (4000, 900_000)]
+    assert ["an extrapolation" in found.basis for found in far] == [False, True]
+    costs._recorded.cache_clear()
 
 
 def test_published_sweeps_are_records_of_cost_and_names_are_not_scaled():

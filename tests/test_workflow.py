@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from collapse_utils import claims
-from workflow import chapters, scorecard
+from workflow import __main__ as main
+from workflow import chapters, scorecard, sweeps
 from workflow.cards import ROOT
 
 CHAPTERS = chapters.chapters()
@@ -112,7 +113,8 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
         page, errors, requests = context.new_page(), [], []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: requests.append(request.url))
-        for name in ["book/intro", "book/scorecard", "book/notation", *(f"notebooks/{chapter}" for chapter in CHAPTERS)]:
+        pages = ["intro", "running", "scorecard", "notation", *(f"sweeps/{name}" for name in sweeps.names())]
+        for name in [*(f"book/{page}" for page in pages), *(f"notebooks/{chapter}" for chapter in CHAPTERS)]:
             page.goto(f"file://{HTML}/{name}.html")
             page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
             page.evaluate("window.MathJax?.startup?.promise")
@@ -137,10 +139,27 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
         (["run", "--chapter", "02", "--set", "n_generations=many"], "must be a valid integer; got 'many' (str)"),
         (["run", "--chapter", "02", "--set", "n_generations=-2"], "got -2 (int)"),
         (["run", "--chapter", "02", "--set", "n_generations=null"], "got None (NoneType)"),
-        (["run", "--chapter", "02", "--set", "seed 3"], "name=value, separated by spaces; got 'seed'"),
+        (["run", "--chapter", "02", "--set", "seed 3"], "name=value, separated by spaces; got 'seed 3'"),
         (["run", "--chapter", "99"], "chapter '99' must name one of"),
         (["run", "--chapter", "02", "--scale", "laptpo"], "scale must be one of smoke, laptop, gpu, paper; got 'laptpo'"),
         (["run", "--chapter", "02", "--scale", "gpu"], "has no scale 'gpu' in scales.yml"),
+        (["run", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
+        (["cost", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
+        (["book", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
+        (["run", "--chapter", "02", "--set", "d=5 d=6"], "d is given twice, the second time as '6'; give it once"),
+        (["run", "--chapter", "02", "--set", "d=[1,2"], "d: '[1,2' is no value in YAML"),
+        (["run", "--chapter", "02", "--set", "d=@x"], "d: '@x' is no value in YAML"),
+        (["run", "--chapter", "02", "--set", "d=2001-13-45"], "d: '2001-13-45' is no value in YAML (month must be in 1..12)"),
+        (["run", "--chapter", "02", "--set", "d=!!python/x"], "d: '!!python/x' is no value in YAML"),
+        (["run", "--chapter", "04", "--set", 'size="a b" seed=3'], "got 'a b' (str)"),
+        (["run", "--cores", "0"], "JOBS (--cores) must be a whole number from 1; got '0'"),
+        (["run", "--gpus", "one"], "GPUS (--gpus) must be a whole number from 1; got 'one'"),
+        (["run", "--executor", "slrum"], "EXECUTOR must be one of those installed"),
+        (["sweep", "--sweep", "linear_phase", "--set", "n_replicats=3"], "P (--set) is not used here; got 'n_replicats=3'"),
+        (["sweep", "--sweep", "linear_phase", "--scale", "laptopp"], "SCALE (--scale) is not used here; got 'laptopp'"),
+        (["cost", "--sweep", "linear_phase", "--chapter", "02"], "CHAPTER (--chapter) is not used here; got '02'"),
+        (["publish", "--scale", "gpu"], "SCALE (--scale) is not used here; got 'gpu'"),
+        (["read", "--cores", "2"], "JOBS (--cores) is not used here; got '2'; known are: none"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence_before_anything_runs(copy, arguments, message):
@@ -149,6 +168,34 @@ def test_bad_input_is_refused_in_one_sentence_before_anything_runs(copy, argumen
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (copy / ".build" / "runs").exists()
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Call make with an environment that is this one."""
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "venv" / ".ready").touch()
+    return lambda *words, cwd=ROOT: subprocess.run(
+        ["make", f"VENV={tmp_path}/venv", *words], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+def test_make_passes_every_variable_on_and_knows_no_other(make, tmp_path):
+    refused = make("run", "CHAPTERS=02")
+    assert refused.returncode == 2
+    assert "CHAPTERS is no variable of this Makefile; known are: " in refused.stderr
+    for verb in ("book", "publish"):
+        for name, variable in main.IN_MAKE.items():
+            said = make(verb, f"{variable}=-0 $$HOME").stderr
+            assert "'-0 $HOME'" in said, (verb, variable)  # refused by the verb or by its own check, but never lost
+            assert ("is not used here" in said) == (name not in main.USED[verb]), (verb, variable)
+    said = make("cost", "CHAPTER=02", f'P=d=5"; touch {tmp_path}/left; echo "').stderr
+    assert "must be a valid integer; got '5\"; touch" in said
+    assert not (tmp_path / "left").exists()
 
 
 def test_a_corrupt_notebook_and_an_unread_parameter(copy):
@@ -249,11 +296,25 @@ def test_the_plain_snakemake_command_works(copy):
 
 def test_the_whole_book_takes_other_parameters_into_a_folder_of_its_own(copy):
     done = workflow("book", "--chapter", "08_tails", "--set", "n_learners=60 seed=3", "--cores", "1", cwd=copy)
-    home = copy / "_build" / "custom" / "smoke-n_learners=60-seed=3" / "_build" / "html"
+    home = copy / "_build" / "custom" / "smoke-08_tails-n_learners=60-seed=3" / "_build" / "html"
     assert done.returncode == 0, done.stdout + done.stderr
     assert "What changed" in (home / "book" / "scorecard.html").read_text(encoding="utf-8")
     assert "seed = 3" in (home / "notebooks" / "08_tails.html").read_text(encoding="utf-8")
     assert not (copy / "_build" / "html").exists()
+    other = copy / "_build" / "custom" / "other" / "_build" / "shown.json"  # the same chapter, as it was published
+    other.parent.mkdir(parents=True)
+    other.write_text(json.dumps({"08_tails": {"rerun": str(copy / "results" / "laptop" / "08_tails"), "pages": True}}))
+    compared = workflow("compare", "--a", "other", "--b", "smoke-08_tails-n_learners=60-seed=3", cwd=copy)
+    assert compared.returncode == 0, compared.stderr
+    page = (copy / "_build" / "compared.html").read_text(encoding="utf-8")
+    assert "<td>parameter seed</td><td>0</td><td>3</td>" in page
+    assert "<td>number " in page
+    assert workflow("compare", "--b", "smoke-08_tails-n_learners=60-seed=3", cwd=copy).stdout.startswith(
+        compared.stdout.splitlines()[0][:8]
+    )
+    unknown = workflow("compare", "--a", "nothing", cwd=copy)
+    assert unknown.returncode == 2
+    assert "must be builds in _build/custom (other, smoke-08_tails-n_learners=60-seed=3)" in unknown.stderr
     runs = {run.chapter: run.overrides for run in chapters.planned("smoke", "", "seed=3 n_learners=60")}
     assert runs["08_tails"]["n_learners"] == 60
     assert "n_learners" not in runs["01_gaussian"]

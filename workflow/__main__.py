@@ -1,36 +1,61 @@
-"""The verbs behind the Makefile: python -m workflow book | read | run | sweep | cost | publish (see --help)."""
+"""The verbs behind the Makefile: python -m workflow book | read | run | sweep | compare | cost | publish (see --help)."""
 
 import argparse
-import contextlib
-import fcntl
 import json
 import os
+import pkgutil
+import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, gather, publish, scorecard, sweeps
+from workflow import cards, chapters, compare, costs, engine, gather, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
+
+EXECUTOR = "snakemake_executor_plugin_"
+
+USED = {  # what each verb takes
+    "book": ("scale", "chapter", "set", "cores", "executor", "gpus"),
+    "read": (),
+    "run": ("scale", "chapter", "set", "cores", "executor", "gpus"),
+    "sweep": ("sweep", "cores", "executor", "gpus"),
+    "compare": ("a", "b"),
+    "cost": ("scale", "chapter", "set", "sweep", "cores"),
+    "publish": ("chapter", "sweep", "cores", "executor", "gpus"),
+}
+IN_MAKE = {name: name.upper() for name in ("scale", "chapter", "sweep", "executor", "gpus", "a", "b")} | {
+    "set": "P",
+    "cores": "JOBS",
+}
 
 
 def main() -> int:
     """Parse the command line, run the verb; bad input gives one sentence and exit code 2, a failed chapter 1."""
     parser = argparse.ArgumentParser(prog="python -m workflow")
-    parser.add_argument("verb", choices=["book", "read", "run", "sweep", "cost", "publish"])
-    parser.add_argument("--scale", default="smoke", help="smoke, laptop, gpu or paper")
+    parser.add_argument("verb", choices=list(USED))
+    parser.add_argument("--scale", default="", help="smoke (if not given), laptop, gpu or paper")
     parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
-    parser.add_argument("--set", default="", dest="settings", help='parameters, e.g. "n_generations=20 seed=3"')
-    parser.add_argument("--sweep", default="", help="a file of sweeps/, by name or path")
-    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="cores here; on a cluster, jobs at a time")
+    parser.add_argument("--set", default="", help='parameters, e.g. "n_generations=20 seed=3"')
+    parser.add_argument("--sweep", default="", help="a file of sweeps/ by its name, or any file by its path")
+    parser.add_argument("--cores", default="", help="cores here (if not given, all); on a cluster, jobs at a time")
     parser.add_argument("--executor", default="", help="a Snakemake executor, e.g. slurm; its settings in $SNAKEMAKE_PROFILE")
+    parser.add_argument("--gpus", default="", help="runs on a GPU at a time here (if not given, one)")
+    parser.add_argument(
+        "--a", default="", help="a build to compare, by its name in _build/custom (if not given, what was published)"
+    )
+    parser.add_argument("--b", default="", help="the build to compare it with")
     args = parser.parse_args()
+    verb = {"book": book, "read": read, "run": run, "sweep": sweep, "compare": compare_two, "cost": cost, "publish": publish_all}[
+        args.verb
+    ]
     try:
-        with _only_one():
-            return {"book": book, "read": read, "run": run, "sweep": sweep, "cost": cost, "publish": publish_all}[args.verb](args)
+        _check(args)
+        if args.verb in ("cost", "compare"):  # they execute nothing, and may look on while a sweep runs
+            return verb(args)
+        with engine.only_one() as args.lock:
+            return verb(args)
     except (chapters.ChapterError, ParameterError, ExecutionError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -42,6 +67,28 @@ def main() -> int:
         return 2
 
 
+def _check(args) -> None:
+    """Refuse what a verb would ignore and what nobody can run; fill in what was not given."""
+    by_file = args.sweep and "sweep" in USED[args.verb]  # the sweep's file says the scale, the chapter, the parameters
+    used = [name for name in USED[args.verb] if not (by_file and name in ("scale", "chapter", "set"))]
+    for name, variable in IN_MAKE.items():
+        if (value := getattr(args, name)) and name not in used:
+            known, verb = ", ".join(IN_MAKE[one] for one in used) or "none", f"{args.verb} with SWEEP" if by_file else args.verb
+            raise chapters.ChapterError(f"{verb}: {variable} (--{name}) is not used here; got {value!r}; known are: {known}.")
+    for name, default in (("cores", os.cpu_count()), ("gpus", 1)):
+        value = getattr(args, name) or str(default)
+        if not (value.isdecimal() and int(value) > 0):
+            raise chapters.ChapterError(f"{IN_MAKE[name]} (--{name}) must be a whole number from 1; got {value!r}.")
+        setattr(args, name, int(value))
+    modules = [found.name for found in pkgutil.iter_modules() if found.name.startswith(EXECUTOR)]
+    installed = [name.removeprefix(EXECUTOR).replace("_", "-") for name in modules if not name.endswith("_jobstep")]
+    if args.executor and args.executor not in installed:
+        raise chapters.ChapterError(
+            f"EXECUTOR must be one of those installed, {', '.join(installed)}; got {args.executor!r}; others: pip install snakemake-executor-plugin-<name>."
+        )
+    args.scale = args.scale or "smoke"
+
+
 def book(args) -> int:
     """Rerun every chapter, judge it, render the book; the pages show the published run, or this one at another scale.
 
@@ -49,22 +96,26 @@ def book(args) -> int:
     """
     runs, failed = _execute_chapters(args)
     wrong = _judge(runs)
-    home = (
-        chapters.ROOT / "_build" / "custom" / f"{args.scale} {args.settings}".replace(" ", "-")
-        if args.settings
-        else chapters.ROOT
-    )
-    status = _render(runs, pages=args.scale != "smoke" or bool(args.settings), home=home)
+    home = _home(args) if args.set else chapters.ROOT
+    status = _render(runs, pages=args.scale != "smoke" or bool(args.set), home=home)
     print(scorecard.summary())
     if status == 0:
         print(f"The book: {(home / '_build' / 'html' / 'index.html').relative_to(chapters.ROOT)}")
     return 1 if failed or wrong or status else 0
 
 
+def _home(args) -> Path:
+    """The folder of a build with other parameters, one for each scale, chapters and parameters."""
+    words = "-".join(" ".join([args.scale, args.chapter, args.set]).split())
+    plain = re.sub(r"[^\w.=,-]", "_", words)[:100]
+    return chapters.ROOT / "_build" / "custom" / (plain if plain == words else f"{plain}-{cards.digest(words)}")
+
+
 def read(args) -> int:
     """Render the book with the published outputs and execute nothing."""
     status = _render([], pages=False, home=chapters.ROOT)
-    print("The book: _build/html/index.html")
+    if status == 0:
+        print("The book: _build/html/index.html")
     return status
 
 
@@ -84,20 +135,38 @@ def sweep(args) -> int:
     return 1 if incomplete else 0
 
 
+def compare_two(args) -> int:
+    """Write the page of what differs between two builds, print the verdicts that do."""
+    page, said = compare.page(args.a, args.b)
+    print("\n".join(said or ["No verdict differs."]))
+    print(f"Parameters, verdicts and numbers side by side: {page.relative_to(chapters.ROOT)}")
+    return 0
+
+
 def cost(args) -> int:
     """Print what runs will cost, chapter by chapter or for a whole sweep, from recorded runs; nothing is executed."""
-    runs = sweeps.plans(sweeps.read(args.sweep)) if args.sweep else chapters.planned(args.scale, args.chapter, args.settings)
+    runs = sweeps.plans(sweeps.read(args.sweep)) if args.sweep else chapters.planned(args.scale, args.chapter, args.set)
     expected = [(run, costs.expect(run)) for run in runs if not (run.folder / "card.json").exists()]
     print(f"{len(runs) - len(expected)} of {len(runs)} runs are done already")
     for run, found in [] if args.sweep else expected:
-        basis = f"from {found.runs} recorded runs{', scaled' if found.scaled else ''}" if found else "no run recorded"
-        print(f"{run.label}: " + (f"{found.seconds:.0f} s, {found.peak_mb:.0f} MB, " if found else "") + basis)
+        figures = f"{found.seconds:.0f} s, {found.peak_mb:.0f} MB, {found.basis}" if found else "no run like it is recorded"
+        print(f"{run.label}: {figures}")
     known = [found for _, found in expected if found]
-    seconds = sum(found.seconds for found in known)
+    seconds, memory = sum(found.seconds for found in known), max((found.peak_mb for found in known), default=0)
+    far = sum(found.beyond > costs.FAR for found in known)
+    notes = [(len(expected) - len(known), "without a record, not counted"), (far, "extrapolated far beyond the records")]
     if expected:
-        print(f"{len(expected)} runs due: {seconds / 60:.1f} minutes of one core, about {seconds / 60 / min(args.cores, len(expected)):.1f} on {args.cores} cores, "
-              f"{max((found.peak_mb for found in known), default=0):.0f} MB a run, {sum(costs.disk(run) for run, _ in expected):.0f} MB on disk"
-              + (f"; {len(expected) - len(known)} without a record" if len(known) < len(expected) else ""))  # fmt: skip
+        minutes = seconds / 60
+        said = (
+            [
+                f"{minutes:.1f} minutes of one core, about {minutes / min(args.cores, len(expected)):.1f} on {args.cores} cores",
+                f"{memory:.0f} MB a run",
+            ]
+            if known
+            else []
+        )
+        said += [f"{sum(costs.disk(run) for run, _ in expected):.0f} MB on disk", *(f"{n} {note}" for n, note in notes if n)]
+        print(f"{len(expected)} runs due: {'; '.join(said)}")
     return 0
 
 
@@ -105,18 +174,20 @@ def _sweep(args) -> tuple:
     """Run what is due of a sweep and gather it; return the sweep, its table, and whether something is missing."""
     planned = sweeps.read(args.sweep)
     runs = sweeps.plans(planned)
-    _, incomplete = _execute(runs, {"sweep": args.sweep}, args.cores, args.executor)
+    _, incomplete = engine.execute(runs, {"sweep": str(sweeps.find(args.sweep))}, args)
     return planned, gather.gather(planned, runs), incomplete
 
 
 def publish_all(args) -> int:
     """Run chapters at smoke and laptop scale, or a sweep, and make those runs the published ones."""
     if args.sweep:
+        if not sweeps.read(args.sweep).show:
+            raise chapters.ChapterError(f"publish: the sweep {args.sweep} must say in `show` what is drawn; got none.")
         planned, table, incomplete = _sweep(args)
         if incomplete:
             return 1
         gather.publish(planned, table)
-        print(f"published the sweep {args.sweep}")
+        print(f"published the sweep {planned.name}")
         return 0
     for scale in ("smoke", chapters.PUBLISHED):
         args.scale = scale
@@ -131,64 +202,8 @@ def publish_all(args) -> int:
 
 
 def _execute_chapters(args) -> tuple[list[chapters.Run], bool]:
-    plans = chapters.planned(args.scale, args.chapter, args.settings)
-    return _execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.settings}, args.cores, args.executor)
-
-
-def _execute(plans: list[chapters.Run], config: dict, cores: int, executor: str) -> tuple[list[chapters.Run], bool]:
-    """Run what is planned and not yet done, through Snakemake; return the finished runs and whether something is missing.
-
-    With $COLLAPSE_STORE, a place that a storage plugin of Snakemake knows, every finished run is kept there as well.
-    """
-    due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
-    status, store = 0, os.environ.get("COLLAPSE_STORE", "")
-    if due or store:
-        where = f"by {executor}, {cores} jobs at a time" if executor else f"on {cores} cores"
-        print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale {where}", file=sys.stderr)
-        path = chapters.BUILD / "config.json"
-        path.write_text(json.dumps(config | {"store": store}))
-        places = ["--executor", executor, "--jobs", str(cores), "--latency-wait", "30"] if executor else ["--cores", str(cores)]
-        command = [sys.executable, "-m", "snakemake", *places, "--nolock", "--keep-going", "--rerun-incomplete",
-                   "--rerun-triggers", "mtime", "--scheduler", "greedy", "--directory", str(chapters.BUILD / "snakemake"),
-                   "--snakefile", str(chapters.ROOT / "Snakefile"), "--configfile", str(path)]  # fmt: skip
-        started = time.perf_counter()
-        log = chapters.BUILD / "snakemake.log"
-        with log.open("w") as stream, _display(len(due)) as pipe:
-            environment = os.environ | {"PYTHONPATH": str(chapters.ROOT), "COLLAPSE_PROGRESS": str(pipe)}
-            status = subprocess.run(
-                command, cwd=chapters.ROOT, env=environment, stdout=stream, stderr=stream, check=False
-            ).returncode
-        print(f"done in {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    finished = [plan for plan in plans if (plan.folder / "card.json").exists()]
-    if missing := [plan.label for plan in plans if plan not in finished]:
-        shown = "; ".join(missing[:5]) + (f"; and {len(missing) - 5} more" if len(missing) > 5 else "")
-        print(f"Not finished: {shown}; the log: .build/snakemake.log", file=sys.stderr)
-    elif status and store:
-        print(f"All runs finished, but not all are stored in {store}; the log: .build/snakemake.log", file=sys.stderr)
-    return finished, bool(missing or (store and status))
-
-
-@contextlib.contextmanager
-def _display(total: int):
-    """Yield the path of a pipe; what the jobs write there is shown, with the count of those done."""
-    pipe = chapters.BUILD / "progress"
-    pipe.unlink(missing_ok=True)
-    os.mkfifo(pipe)
-
-    def show(done=0):
-        with os.fdopen(os.open(pipe, os.O_RDWR), encoding="utf-8") as lines:
-            while line := lines.readline().rstrip():
-                done += line.startswith(("✓", "✗"))
-                print(f"  [{done}/{total}] {line}", file=sys.stderr, flush=True)
-
-    thread = threading.Thread(target=show)
-    thread.start()
-    try:
-        yield pipe
-    finally:
-        pipe.open("a").write("\n")  # the empty line ends the display
-        thread.join()
-        pipe.unlink()
+    plans = chapters.planned(args.scale, args.chapter, args.set)
+    return engine.execute(plans, {"scale": args.scale, "chapter": args.chapter, "p": args.set}, args)
 
 
 def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
@@ -210,9 +225,12 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     shown = {done.chapter: {"rerun": str(done.folder), "pages": pages} for done in runs}
     (chapters.BUILD / "shown.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
     files = [
-        path for top in ("book", "notebooks", "results") for path in sorted((chapters.ROOT / top).rglob("*")) if path.is_file()
+        path
+        for top in ("book", "notebooks", "results", "sweeps", "workflow")
+        for path in sorted((chapters.ROOT / top).rglob("*"))
+        if path.is_file()
     ]
-    files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "workflow/scorecard.py", "constraints.txt")]
+    files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "constraints.txt")]
     files = [path for path in files if "__pycache__" not in path.parts]
     key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
     out = home / "_build" / "html"
@@ -222,6 +240,7 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     stamp.unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
     stamp.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(chapters.BUILD / "shown.json", stamp.with_name("shown.json"))  # what `compare` reads
     command = [
         str(Path(sys.executable).with_name("jupyter-book")),
         "build",
@@ -244,18 +263,6 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     else:
         print("\n".join([*problems[:20], "The book was not built; the log: .build/jupyter-book.log"]), file=sys.stderr)
     return done.returncode
-
-
-@contextlib.contextmanager
-def _only_one():
-    """Hold the project's lock; the system releases it when the process ends, however it ends."""
-    chapters.BUILD.mkdir(exist_ok=True)
-    with (chapters.BUILD / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise chapters.ChapterError("another run is under way in this folder; wait for it or stop it.") from None
-        yield
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Chapters, scales and runs: what is to be executed, with which validated parameters, into which folder."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -73,8 +74,8 @@ def read(chapter: str) -> nbformat.NotebookNode:
     try:
         return nbformat.read(source(chapter), as_version=4)
     except (OSError, ValueError) as error:  # nbformat's and JSON's errors are ValueErrors
-        reason = str(error).splitlines()[0][:120]
-        raise ChapterError(f"notebooks/{chapter}.ipynb cannot be read ({reason}); restore it, e.g. by `git checkout`.") from None
+        why = str(error).splitlines()[0][:120]
+        raise ChapterError(f"notebooks/{chapter}.ipynb cannot be read ({why}); restore it, e.g. by `git checkout`.") from None
 
 
 def declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
@@ -98,6 +99,7 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 
     In the whole book each chapter that has the scale takes those parameters that it declares; one declared by none is refused.
     """
+    known_scale(scale)
     custom = settings(parameters)
     if names:
         return [plan(find(name), scale, custom) for name in names.split(",")]
@@ -111,8 +113,7 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 
 def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
-    if scale not in SCALES:
-        raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
+    known_scale(scale)
     if not has_scale(chapter, scale):
         known = [name for name in SCALES if has_scale(chapter, name)]
         raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
@@ -125,6 +126,12 @@ def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
         params.validate(parameters, overrides, where=chapter)
         runs.append(Run(chapter, scale, overrides, bool(custom), cards.digest(inputs | {"parameters": overrides})))
     return runs
+
+
+def known_scale(scale: str) -> None:
+    """Refuse what is no scale."""
+    if scale not in SCALES:
+        raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
 
 
 def rung(chapter: str, scale: str) -> dict[str, Any]:
@@ -164,11 +171,29 @@ def _ladder() -> dict[str, Any]:
 
 
 def settings(text: str) -> dict[str, Any]:
-    """Return {'n': 20, 'seed': 3} for 'n=20 seed=3', values read as YAML; raises ChapterError for anything else."""
-    pairs = [word.partition("=") for word in text.split()]
-    if bad := [name + mark for name, mark, value in pairs if not (name and mark and value)]:
-        raise ChapterError(f"parameters must be given as name=value, separated by spaces; got {bad[0]!r}.")
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
+    """Return {'n': 20, 'others': ['full', 'head']} for 'n=20 others=[full, head]', values read as YAML.
+
+    Raises ChapterError for a word that is not name=value, a name given twice, or a value that YAML cannot read.
+    """
+    found: dict[str, Any] = {}
+    for word in re.split(r"\s+(?=[^\s=]+=)", text.strip()) if text.strip() else ():
+        name, _, value = word.partition("=")
+        if not (name.isidentifier() and value):
+            raise ChapterError(f"parameters must be given as name=value, separated by spaces; got {word!r}.")
+        if name in found:
+            raise ChapterError(f"parameters: {name} is given twice, the second time as {value!r}; give it once.")
+        try:
+            found[name] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ChapterError(
+                f"parameters: {name}: {value!r} is no value in YAML ({reason(error)}); put text in quotes."
+            ) from None
+    return found
+
+
+def reason(error: Exception) -> str:
+    """Return why YAML could not be read, in a few words."""
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
 def published(chapter: str, scale: str, name: str) -> Any:

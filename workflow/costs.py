@@ -23,39 +23,56 @@ OPERATORS = {
 }
 
 
+FAR = 10  # times the largest record: from there on a law extrapolates
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Expected seconds and peak memory of one run, and from how many recorded runs."""
+    """Expected seconds and peak memory of one run, and what they were taken from."""
 
     seconds: float
     peak_mb: float
     runs: int
-    scaled: bool  # by the chapter's law of cost; otherwise the recorded runs of the same scale
+    scaled: bool  # by the chapter's law of cost; otherwise the largest of the nearest recorded runs
+    beyond: float = 1.0  # the size of the run by that law, over that of the largest record
+    apart: tuple[str, ...] = ()  # parameters in which the nearest recorded runs differ, the seed apart
+
+    @property
+    def basis(self) -> str:
+        """Where the figures come from, and how far they can be trusted, in a few words."""
+        said = f"from {self.runs} recorded run{'s' * (self.runs > 1)}{', scaled' * self.scaled}"
+        if self.beyond > FAR:
+            return f"{said}; an extrapolation to {self.beyond:.2g} times the largest of them"
+        return f"{said} with other {', '.join(self.apart)}" if self.apart else said
 
 
 def expect(run: chapters.Run) -> Cost | None:
-    """Return the expected cost of a run, or None where no run of its chapter was recorded.
+    """Return the expected cost of a run, or None where nothing like it was recorded: no number tells what another
+    corpus, model or device costs.
 
     With `cost: <expression>` in scales.yml, arithmetic on parameters and on `threads`, the job's: a non-negative fixed
-    part plus one proportional to it, fitted to the recorded runs. Without: the largest recorded at the same scale.
+    part plus one proportional to it, fitted to the recorded runs. Without: the largest of those that differ in fewest
+    parameters, the seed not counted.
     """
-    recorded = _recorded(run.chapter)
-    same = [entry for entry in recorded if entry["overrides"] == run.overrides]
-    law = chapters.cost_law(run.chapter)
-    if same or law is None:
-        alike = same or [entry for entry in recorded if entry["scale"] == run.scale]
-        if not alike:
-            return None
-        return Cost(*(max(entry[name] for entry in alike) for name in ("wall_s", "peak_mb")), len(alike), False)
+    defaults, law = chapters.defaults(run.chapter), chapters.cost_law(run.chapter)
+    here = defaults | run.overrides
+    recorded = [entry | {"values": defaults | entry["overrides"]} for entry in _recorded(run.chapter)]
+    gpu = chapters.resources(run.chapter, run.scale).get("gpu", 0)
+    recorded = [entry for entry in recorded if chapters.resources(run.chapter, entry["scale"]).get("gpu", 0) == gpu]
+    recorded = [entry for entry in recorded if _words(entry["values"]) == _words(here)]
     if not recorded:
         return None
-    named = [entry for entry in recorded if _words(run.chapter, entry["overrides"]) == _words(run.chapter, run.overrides)]
-    recorded = named if len(named) > 1 else recorded  # a law scales numbers, not the name of a corpus or of a model
-    defaults, threads = chapters.defaults(run.chapter), chapters.resources(run.chapter, run.scale).get("threads", 1)
-    sizes = np.array([_evaluate(law, defaults | entry["overrides"] | {"threads": entry["threads"]}) for entry in recorded])
-    here = _evaluate(law, defaults | run.overrides | {"threads": threads})
-    parts = [_line(sizes, np.array([entry[name] for entry in recorded]), here) for name in ("wall_s", "peak_mb")]
-    return Cost(*parts, len(recorded), True)
+    same = [entry for entry in recorded if entry["values"] == here]
+    if law is None or same:
+        apart = [tuple(name for name in here if name != "seed" and entry["values"].get(name) != here[name]) for entry in recorded]
+        nearest = min(apart, key=len)
+        alike = same or [entry for entry, names in zip(recorded, apart, strict=True) if len(names) == len(nearest)]
+        return Cost(*(max(entry[name] for entry in alike) for name in ("wall_s", "peak_mb")), len(alike), False, apart=nearest)
+    threads = chapters.resources(run.chapter, run.scale).get("threads", 1)
+    sizes = np.array([_evaluate(law, entry["values"] | {"threads": entry["threads"]}) for entry in recorded])
+    size = _evaluate(law, here | {"threads": threads})
+    parts = [_line(sizes, np.array([entry[name] for entry in recorded]), size) for name in ("wall_s", "peak_mb")]
+    return Cost(*parts, len(recorded), True, beyond=size / sizes.max())
 
 
 def disk(run: chapters.Run) -> float:
@@ -91,10 +108,9 @@ def _recorded(chapter):
     return found
 
 
-def _words(chapter, overrides):
+def _words(values):
     """The parameters of a run that are no numbers."""
-    values = chapters.defaults(chapter) | overrides
-    return {name: value for name, value in values.items() if not isinstance(value, int | float)}
+    return {name: value for name, value in values.items() if isinstance(value, bool) or not isinstance(value, int | float)}
 
 
 def _line(sizes, values, at):

@@ -1,17 +1,17 @@
-"""What a sweep found: one table of its points, one of their costs, a figure, and its page of the book."""
+"""What a sweep found: one table of its points, one of their costs, their notebooks, and its page of the book."""
 
 import base64
 import html
 import json
 import os
 import shutil
-from pathlib import Path
 
+import nbformat
 import pandas as pd
 
 from collapse_utils import results
-from workflow import cards, chapters
-from workflow.sweeps import Sweep
+from workflow import cards, chapters, figures
+from workflow.sweeps import Sweep, listed
 
 SWEEPS = chapters.RESULTS / "sweeps"
 WORDS = ("holds", "fails", "inconclusive")
@@ -72,57 +72,26 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(sweep: Sweep, table: pd.DataFrame, path: Path) -> None:
-    """Draw the numbers named in `show` against a parameter, in small multiples; theory dashed."""
-    import matplotlib.pyplot as plt
-    import seaborn
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    show, names = sweep.show, shown(sweep)
-    panels, lines, log = show.get("panels"), show.get("lines"), show.get("log", "")
-    done = table[table["state"] == "done"]
-    keep = [name for name in dict.fromkeys((show["x"], panels, lines)) if name]
-    long = done.rename(columns=names).melt(keep, list(names.values()), "number", show.get("label", "value"))
-    named = not pd.api.types.is_numeric_dtype(long[show["x"]])
-    points_only = {"linewidth": 0} if named else {}  # names have no order to join
-    grid = seaborn.relplot(
-        long, x=show["x"], y=show.get("label", "value"), hue=lines or "number", style="number" if len(names) > 1 else None, markers=["o", "s", "D", "^"][: len(names)] if len(names) > 1 else None,
-        col=panels, col_wrap=min(3, long[panels].nunique()) if panels else None, kind="line", dashes=False, palette="colorblind", height=3, aspect=1.2,
-        marker=None if len(names) > 1 else "o", facet_kws={"despine": True}, **points_only,
-    )  # fmt: skip
-    theory = show.get("theory", [])
-    for at, ax in grid.axes_dict.items() if panels else [(None, grid.ax)]:
-        part = done if panels is None else done[done[panels] == at]
-        for name in [theory] if isinstance(theory, str) else theory:
-            for _, curve in part.groupby(lines) if lines else [(None, part)]:
-                curve = curve.sort_values(show["x"])
-                ax.plot(curve[show["x"]], curve[name], color="black", linestyle="--", linewidth=0.9, zorder=5)
-        if named:
-            plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
-        for axis in log:
-            getattr(ax, f"set_{axis}scale")("log")
-            ticks = getattr(ax, f"{axis}axis")
-            ticks.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ticks.set_minor_formatter(NullFormatter())
-    grid.savefig(path, dpi=110)
-    plt.close(grid.figure)
-
-
-def shown(sweep: Sweep) -> dict[str, str]:
-    """Return {number: its label in the figure}; `show: y` is a name, a list of names, or names with labels."""
-    y = sweep.show["y"]
-    return dict(y) if isinstance(y, dict) else {name: name for name in ([y] if isinstance(y, str) else y)}
-
-
 def publish(sweep: Sweep, table: pd.DataFrame) -> None:
-    """Make the sweep gathered on this machine the published one: tables, card and figure into results/sweeps/<name>."""
+    """Make the sweep gathered on this machine the published one: tables, card and small notebooks into results/sweeps/<name>."""
     target = SWEEPS / sweep.name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in ("points.parquet", "costs.parquet", "verdicts.json", "card.json"):
         shutil.copy(sweep.folder / name, target / name)
-    draw(sweep, table, target / "figure.png")
+    (target / "notebooks").mkdir()
+    for instance, key in zip(sweep.instances, table["key"], strict=True):
+        notebook = nbformat.read(sweep.folder / instance / f"{sweep.chapter}.ipynb", as_version=4)
+        nbformat.write(_small(notebook), target / "notebooks" / f"{key}.ipynb")
+
+
+def _small(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """An executed notebook with its text alone: its figures and the tables in its outputs take most of its room."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            for kind in [kind for kind in output.get("data", {}) if not kind.startswith("text/")]:
+                del output["data"][kind]
+    return notebook
 
 
 def markdown(sweep: Sweep) -> str:
@@ -131,13 +100,18 @@ def markdown(sweep: Sweep) -> str:
     if not (folder / "card.json").exists():
         return f"{sweep.question}\n\nThis sweep has not been run: `make sweep SWEEP={sweep.name}`."
     table, costs = pd.read_parquet(folder / "points.parquet"), pd.read_parquet(folder / "costs.parquet")
+    drawn = [*sweep.points[0], *figures.labels(sweep), *listed(sweep.show.get("theory", []))]
+    if not set(drawn) <= set(table.columns):
+        return (
+            f"{sweep.question}\n\nThe file of this sweep has changed since it was published: `make publish SWEEP={sweep.name}`."
+        )
     varied = "; ".join(
         f"`{name}` = {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in table[name].unique())}"
         for name in sweep.points[0]
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
-    image = base64.b64encode((folder / "figure.png").read_bytes()).decode()
-    alt = f"{', '.join(shown(sweep).values())} against {sweep.show['x']} at the {len(table)} points of the sweep"
+    wide, narrow = (base64.b64encode(figures.draw(sweep, table, columns)).decode() for columns in (3, 1))
+    alt = f"{', '.join(figures.labels(sweep).values())} against {figures.words_of(sweep)[sweep.show['x']]} at the {len(table)} points of the sweep"
     alt += ", in small multiples" * ("panels" in sweep.show) + ("; theory dashed." if "theory" in sweep.show else ".")
     rows = "".join(
         f"<tr><td>{row['claim']}</td>" + "".join(f'<td class="verdict {word if row[word] else "not-run"}">{row[word]}</td>' for word in WORDS)
@@ -150,12 +124,26 @@ def markdown(sweep: Sweep) -> str:
 at most {costs["peak_mb"].max():.0f} MB each.
 
 ```{{raw}} html
-<figure class="align-center"><img alt="{alt}" src="data:image/png;base64,{image}"></figure>
+<figure class="align-center"><picture><source media="(max-width: 600px)" srcset="data:image/png;base64,{narrow}"><img alt="{alt}" src="data:image/png;base64,{wide}"></picture></figure>
 <div class="table-wrap"><table class="scorecard"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
+<details><summary>The {len(table)} points and their notebooks</summary>{_points(sweep, table)}</details>
 <p class="run-line"><a href="../../data/sweeps/{sweep.name}/points.csv" download>points.csv</a> · <a href="../../data/sweeps/{sweep.name}/costs.csv" download>costs.csv</a>.
-<code>make sweep SWEEP={sweep.name}</code> repeats it and leaves each point's notebook under <code>.build/sweeps/{sweep.name}/</code>.</p>
+<code>make sweep SWEEP={sweep.name}</code> repeats it and leaves each point's whole notebook, with figures, under <code>.build/sweeps/{sweep.name}/</code>, in a folder named by its parameters.</p>
 ```
 """
+
+
+def _points(sweep, table):
+    """The points as a table, each with a link to its executed notebook, or with where a rerun puts it."""
+    names, rows = list(sweep.points[0]), ""
+    for point, key, instance in zip(sweep.points, table["key"], sweep.instances, strict=True):
+        cells = "".join(f"<td>{html.escape(str(point[name]))}</td>" for name in names)
+        link = f'<a href="../../data/sweeps/{sweep.name}/{key}.ipynb" download>notebook, without figures</a>'
+        if not (SWEEPS / sweep.name / "notebooks" / f"{key}.ipynb").exists():
+            link = f"<code>.build/sweeps/{sweep.name}/{instance}/{sweep.chapter}.ipynb</code> after a rerun"
+        rows += f"<tr>{cells}<td>{link}</td></tr>"
+    head = "".join(f"<th>{name}</th>" for name in (*names, "executed notebook"))
+    return f'<div class="table-wrap"><table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _numbers(run):

@@ -79,6 +79,8 @@ def on_build_finished(app, error):
         target = out / "data" / "sweeps" / table.parent.name
         target.mkdir(parents=True, exist_ok=True)
         pd.read_parquet(table).to_csv(target / f"{table.stem}.csv", index=False)
+    for notebook in gather.SWEEPS.glob("*/notebooks/*.ipynb"):
+        shutil.copy(notebook, out / "data" / "sweeps" / notebook.parents[1].name)
 
 
 def on_page_context(app, pagename, templatename, context, doctree):

@@ -1,0 +1,130 @@
+"""The figure of a sweep, drawn from its stored table: numbers against a parameter, in the book's colours, theory dashed."""
+
+import ast
+import io
+
+import pandas as pd
+
+from collapse_utils import plot
+from workflow import chapters
+from workflow.sweeps import Sweep, listed
+
+OTHERS = (("#332288", "h"), ("#999933", "<"), ("#882255", ">"), ("#555555", "*"))  # what belongs to no regime
+
+
+def draw(sweep: Sweep, table: pd.DataFrame, columns: int = 3) -> bytes:
+    """Return the figure as PNG, its panels in so many columns at most: one where the screen is narrow.
+
+    A number with a standard error in the table (`name-se`) has an interval of two of them.
+    """
+    import matplotlib.pyplot as plt
+
+    done, panels, words = table[table["state"] == "done"], sweep.show.get("panels"), words_of(sweep)
+    values = list(done[panels].unique()) if panels else [None]
+    columns = min(columns, len(values))
+    rows = -(-len(values) // columns)
+    width = 3.4 * columns if len(values) > 1 else 5.6
+    plot.figure()  # sets the book's look; its own size is for one panel
+    plt.close()
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, 3.0 * rows + 0.8), layout="constrained", sharex=True, sharey=True, squeeze=False
+    )
+    for ax, value in zip(axes.flat, values):
+        _panel(ax, sweep, done if panels is None else done[done[panels] == value])
+        ax.set(title=f"{words[panels]} = {_short(value)}" if panels else "")
+        ax.title.set_size(9)
+    for ax in axes.flat[len(values) :]:
+        ax.remove()
+    figure.supxlabel(words[sweep.show["x"]], fontsize=10)
+    figure.supylabel(sweep.show.get("label", "value"), fontsize=10)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    fits = max(1, int(width * 13 / (5 + max(map(len, labels)))))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(fits, len(labels)), frameon=False, fontsize=9)
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=110)
+    plt.close(figure)
+    return stream.getvalue()
+
+
+def labels(sweep: Sweep) -> dict[str, str]:
+    """Return {number: its label in the figure}; `show: y` is a name, a list of names, or names with labels."""
+    return _labels(sweep.show["y"], str)
+
+
+def words_of(sweep: Sweep) -> dict[str, str]:
+    """Return {parameter: what it is}, as the comments of the parameters cell say, or as `show: names` does."""
+    cell = next(cell for cell in chapters.read(sweep.chapter)["cells"] if cell["cell_type"] == "code")
+    lines, found = cell["source"].splitlines(), {}
+    for node in ast.parse(cell["source"]).body:
+        if isinstance(node, ast.AnnAssign):
+            comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].partition(";")[0].strip()
+            found[node.target.id] = f"{node.target.id}: {comment}" if comment else node.target.id
+    return found | sweep.show.get("names", {})
+
+
+def _panel(ax, sweep, part):
+    """One panel: measurements as points, theory as thin dashed lines."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    x, lines = sweep.show["x"], sweep.show.get("lines")
+    curves = [(value, curve.sort_values(x)) for value, curve in part.groupby(lines)] if lines else [(None, part)]
+    named, used, others = not pd.api.types.is_numeric_dtype(part[x]), [], iter(OTHERS)
+    for name, label in labels(sweep).items():
+        regime = _regime(label)
+        colour, marker = (plot.COLOURS[regime], plot.MARKERS[regime]) if regime else next(others)
+        for value, curve in curves:
+            at = curve[x].map(_short) if named else curve[x]
+            error = next((2 * curve[one] for one in _errors(name) if one in curve), None)
+            style = {
+                "color": colour,
+                "marker": marker,
+                "markersize": 4.5,
+                "capsize": 2,
+                "linewidth": 0 if named else 0.6,
+                "elinewidth": 1,
+            }
+            face = "white" if colour in used else colour  # a second arm of the same regime is drawn hollow
+            ax.errorbar(
+                at,
+                curve[name],
+                error,
+                label=label if lines is None else f"{label}, {lines} = {_short(value)}",
+                markerfacecolor=face,
+                **style,
+            )
+            used.append(colour)
+    said = set()
+    for name, label in _labels(sweep.show.get("theory", []), lambda _: "theory").items():
+        for _, curve in curves:
+            style = {"color": "black", "linestyle": "--", "linewidth": 0.9, "zorder": 5}
+            ax.plot(curve[x].map(_short) if named else curve[x], curve[name], label=None if label in said else label, **style)
+            said.add(label)
+    if named:
+        for tick in ax.get_xticklabels():
+            tick.set(rotation=30, ha="right", rotation_mode="anchor")
+    for axis in sweep.show.get("log", ""):
+        getattr(ax, f"set_{axis}scale")("log")
+        ticks = getattr(ax, f"{axis}axis")
+        ticks.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ticks.set_minor_formatter(NullFormatter())
+
+
+def _labels(names, label):
+    """{name: label} of `show: y` or `show: theory`: a name, a list of names, or names with labels."""
+    return dict(names) if isinstance(names, dict) else {name: label(name) for name in listed(names)}
+
+
+def _regime(label):
+    """The regime that a label begins with, as in "replace-multiple" or "mixture(p), last fit"; None where it is another thing."""
+    fits = [regime for regime in plot.COLOURS if label.replace("-", "_").startswith(regime)]
+    return max(fits, key=len, default=None)
+
+
+def _errors(name):
+    """What the standard error of a number is called in the chapters' tables."""
+    return f"{name}-se", f"{name}_se", f"{name.removesuffix('-mean')}-se"
+
+
+def _short(value):
+    return f"{value:g}" if isinstance(value, float) else str(value)
