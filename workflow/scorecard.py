@@ -181,7 +181,8 @@ def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
     link = f'<a href="{page}">{id_}</a>'
     number = html.escape(claim.get("published", "–").strip())
     measured = html.escape(ours["summary"]) + _size(claim, ours) if ours else "–"
-    kind = " <small>An analogue.</small>" if "analogue" in claim["criterion"].lower() else ""
+    kinds = ["Ours."] * (claim["source"] == "ours") + ["An analogue."] * ("analogue" in claim["criterion"].lower())
+    kind = f" <small>{' '.join(kinds)}</small>" if kinds else ""
     said = f"{link} {html.escape(claim['says'].strip())} <i>({_where(claim)})</i>{kind}"
     words = _cell(status(claim, ours), ours) + _cell(status(claim, here), here)
     return f"<tr><td>{said}</td>{words}<td>{measured}</td><td>{number}</td></tr>"
