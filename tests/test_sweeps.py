@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import zipfile
 from pathlib import Path
 
@@ -571,3 +572,13 @@ def test_kernels_have_the_threads_that_were_declared(chapter):
     for scale in ("smoke", chapters.PUBLISHED):
         declared = chapters.resources(chapter, scale).get("threads", 1)
         assert chapters.published(chapter, scale, "card")["threads"] == declared
+
+
+def test_words_that_a_page_cites_are_no_columns(tmp_path):
+    """A chapter may cite words (a list of steps); a sweep gathers its numbers."""
+    pd.DataFrame([{"first": 1.5, "steps": "4.9, 3.7"}]).to_parquet(tmp_path / "summary.parquet")
+    cited = {
+        name: {"column": name, "spec": spec, "table": "summary", "where": {}} for name, spec in (("first", ".2f"), ("steps", "s"))
+    }
+    (tmp_path / "numbers.json").write_text(json.dumps(cited), encoding="utf-8")
+    assert gather._numbers(types.SimpleNamespace(folder=tmp_path)) == {"first": 1.5}

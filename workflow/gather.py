@@ -150,7 +150,8 @@ def _numbers(run):
     """The numbers that a run's page cites, as floats."""
     numbers = json.loads((run.folder / "numbers.json").read_text(encoding="utf-8"))
     tables = {name: pd.read_parquet(run.folder / f"{name}.parquet") for name in {source["table"] for source in numbers.values()}}
-    return {key: float(results.lookup(tables[source["table"]], source | {"spec": ".17g"})) for key, source in numbers.items()}
+    numeric = {key: source for key, source in numbers.items() if source["spec"] != "s"}  # the others are words
+    return {key: float(results.lookup(tables[source["table"]], source | {"spec": ".17g"})) for key, source in numeric.items()}
 
 
 def _write_card(sweep, runs, folder):
