@@ -128,7 +128,8 @@ def run(args) -> int:
 
 def sweep(args) -> int:
     """Run every point of a sweep that is not done yet, gather the tables, print the verdicts."""
-    planned, table, incomplete = _sweep(args)
+    planned = sweeps.read(args.sweep)
+    table, incomplete = _sweep(planned, args)
     failed = table[table["state"] != "done"]
     print(gather.verdicts(table).to_string(index=False))
     print(f"{len(table) - len(failed)} of {len(table)} points done: {planned.folder.relative_to(chapters.ROOT)}/points.parquet")
@@ -170,20 +171,20 @@ def cost(args) -> int:
     return 0
 
 
-def _sweep(args) -> tuple:
-    """Run what is due of a sweep and gather it; return the sweep, its table, and whether something is missing."""
-    planned = sweeps.read(args.sweep)
+def _sweep(planned: sweeps.Sweep, args) -> tuple:
+    """Run what is due of a sweep and gather it; return its table, and whether something is missing."""
     runs = sweeps.plans(planned)
     _, incomplete = engine.execute(runs, {"sweep": str(sweeps.find(args.sweep))}, args)
-    return planned, gather.gather(planned, runs), incomplete
+    return gather.gather(planned, runs), incomplete
 
 
 def publish_all(args) -> int:
     """Run chapters at smoke and laptop scale, or a sweep, and make those runs the published ones."""
     if args.sweep:
-        if not sweeps.read(args.sweep).show:
+        planned = sweeps.read(args.sweep)
+        if not planned.show:
             raise chapters.ChapterError(f"publish: the sweep {args.sweep} must say in `show` what is drawn; got none.")
-        planned, table, incomplete = _sweep(args)
+        table, incomplete = _sweep(planned, args)
         if incomplete:
             return 1
         gather.publish(planned, table)

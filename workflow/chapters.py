@@ -99,7 +99,6 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 
     In the whole book each chapter that has the scale takes those parameters that it declares; one declared by none is refused.
     """
-    known_scale(scale)
     custom = settings(parameters)
     if names:
         return [plan(find(name), scale, custom) for name in names.split(",")]
@@ -113,7 +112,6 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 
 def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
-    known_scale(scale)
     if not has_scale(chapter, scale):
         known = [name for name in SCALES if has_scale(chapter, name)]
         raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
@@ -128,19 +126,18 @@ def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     return runs
 
 
-def known_scale(scale: str) -> None:
-    """Refuse what is no scale."""
-    if scale not in SCALES:
-        raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
-
-
 def rung(chapter: str, scale: str) -> dict[str, Any]:
     """Return what scales.yml changes in a chapter's parameters at a scale."""
     return _rungs(chapter).get(scale) or {}
 
 
 def has_scale(chapter: str, scale: str) -> bool:
-    """Return whether a chapter has a scale: the published one always, another where scales.yml gives it."""
+    """Return whether a chapter has a scale: the published one always, another where scales.yml gives it.
+
+    Raises ChapterError for what is no scale.
+    """
+    if scale not in SCALES:
+        raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
     return scale == PUBLISHED or scale in _rungs(chapter)
 
 
