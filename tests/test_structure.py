@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -173,7 +174,8 @@ def test_displayed_formulas_stand_in_paragraphs_of_their_own(name):
 
 
 NUMBERED = r"(?i)\b(equations?|eqs?\.|exercises?|chapters?|theorems?|lemmas?|propositions?|corollar(?:y|ies)|figures?|figs?\.|tables?) \(?\d"
-ELSEWHERE = r"(?i)paper|\{cite|et al|the same|our count|gerstgrasser|kazdan|shumailov|dohmatob|alemohammad"  # a number that a paper gave
+# a number that a paper gave stands beside the paper:
+ELSEWHERE = r"(?i)paper|\{cite|et al|the same|our count|gerstgrasser|kazdan|shumailov|dohmatob|alemohammad"
 
 
 def shown_texts():
@@ -203,3 +205,17 @@ def test_nobody_types_a_number_that_the_book_gives():
         if re.search(NUMBERED, line) and not re.search(ELSEWHERE, line)
     ]
     assert typed == []
+
+
+def test_the_citation_has_the_version_of_the_package():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+
+
+def test_titles_of_the_references_are_plain_text():
+    """The bibliography is no TeX: a formula in a title is shown as its source."""
+    titles = re.findall(
+        r"^\s*(?:book)?title\s*=\s*\{(.*)\},$", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"), re.M
+    )
+    assert len(titles) > 30
+    assert [title for title in titles if re.search(r"[$\\^_]", title)] == []

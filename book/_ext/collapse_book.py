@@ -20,6 +20,7 @@ from workflow import chapters, costs, gather, publish, scorecard, sweeps
 
 PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
+REACHABLE = 'tabindex="0" role="group" aria-label="table, scrolls sideways"'
 
 
 def headline() -> str:
@@ -99,16 +100,16 @@ def on_page_context(app, pagename, templatename, context, doctree):
     if doctree:
         context["metatags"] += f'<meta name="description" content="{html.escape(_description(doctree))}">\n'
         for name in SCROLLS:
-            box = f'<div class="{name}"'
-            context["body"] = context["body"].replace(box, f'{box} tabindex="0" role="group" aria-label="table, scrolls sideways"')
+            context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
     bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
     context["script_files"] = [script for script in context["script_files"] if "THEBE_JS_URL" not in bodies[id(script)]]
 
 
 def _description(doctree) -> str:
     """The first paragraph of a page as plain words, or what the project is where that paragraph has formulas."""
-    first = next(doctree.findall(nodes.paragraph), None)
-    text = " ".join(first.astext().replace(" []", "").split()) if first and not list(first.findall(nodes.math)) else PROJECT["description"]
+    first = next(doctree.findall(nodes.paragraph))
+    formulas = list(first.findall(nodes.math))
+    text = PROJECT["description"] if formulas else " ".join(first.astext().replace(" []", "").split())
     return text if len(text) <= 200 else text[:200].rpartition(" ")[0] + " …"
 
 
