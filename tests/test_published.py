@@ -69,14 +69,6 @@ def test_the_readme_says_what_the_scorecard_says():
     assert f"<!-- summary -->{scorecard.summary()}<!-- /summary -->" in (cards.ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_hashes_ignore_docstrings_comments_and_layout_and_nothing_else():
-    source = 'def f(x):\n    """Doc."""\n    return x + 1\n'
-    assert cards.code_hash(source) == cards.code_hash('def f(x):\n    """Other words."""\n\n    return (x + 1)  # why\n')
-    assert cards.code_hash(source) != cards.code_hash(source.replace("1", "2"))
-    assert "collapse_utils.data" in cards.imported_modules(["from collapse_utils.regimes import replace"])
-    assert "collapse_utils.theory.linear" in cards.imported_modules(["from collapse_utils.theory import linear as theory"])
-
-
 def test_a_changed_rule_or_cell_makes_the_card_stale(monkeypatch):
     notebook, card = chapters.read(CHAPTERS[0]), chapters.published(CHAPTERS[0], LAPTOP, "card")
     rules = json.loads(json.dumps(card))
