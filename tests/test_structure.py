@@ -171,3 +171,36 @@ def test_displayed_formulas_stand_in_paragraphs_of_their_own(name):
         lines = cell.source.split("\n") if cell.cell_type == "markdown" else []
         for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
             assert not (re.fullmatch(r"\$\$.+\$\$", line.strip()) and (before.strip() or after.strip())), line
+
+
+NUMBERED = r"(?i)\b(equations?|eqs?\.|exercises?|chapters?|theorems?|lemmas?|propositions?|corollar(?:y|ies)|figures?|figs?\.|tables?) \(?\d"
+ELSEWHERE = r"(?i)paper|\{cite|et al|the same|our count|gerstgrasser|kazdan|shumailov|dohmatob|alemohammad"  # a number that a paper gave
+
+
+def shown_texts():
+    """(Where, text) of everything written by hand that a page shows: prose, captions, words in the figures of a cell, sweeps."""
+    for page in sorted((ROOT / "book").glob("*.md")):
+        yield page.name, page.read_text(encoding="utf-8")
+    for sweep in sorted((ROOT / "sweeps").rglob("*.yml")):
+        yield sweep.name, sweep.read_text(encoding="utf-8")
+    for chapter in CHAPTERS:
+        for cell in chapters.read(chapter).cells:
+            where = f"{chapter} {cell.id}"
+            if cell.cell_type == "markdown":
+                yield where, cell.source
+            else:
+                strings = [node.value for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Constant)]
+                figure = cell.metadata.get("mystnb", {})
+                strings += [figure.get("figure", {}).get("caption"), figure.get("image", {}).get("alt")]
+                yield where, "\n".join(text for text in strings if isinstance(text, str))
+
+
+def test_nobody_types_a_number_that_the_book_gives():
+    """Equations, exercises, theorems and figures are numbered when the book is rendered: a number typed beside one goes stale."""
+    typed = [
+        f"{where}: {line.strip()[:120]}"
+        for where, text in shown_texts()
+        for line in text.splitlines()
+        if re.search(NUMBERED, line) and not re.search(ELSEWHERE, line)
+    ]
+    assert typed == []

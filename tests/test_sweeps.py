@@ -422,6 +422,26 @@ def test_figures_have_the_colours_of_the_book_and_words_on_their_axes():
     assert narrow[1] < narrow[0]
 
 
+def test_a_share_is_a_number_on_its_axis_and_a_regime_without_one_a_level():
+    sweep = sweeps.read("real_share_vae")
+    table = pd.read_parquet(gather.SWEEPS / "real_share_vae" / "points.parquet")
+    ax = plt.figure().add_subplot()
+    figures._panel(ax, sweep, table)
+    drawn = {bars.get_label(): bars.lines[0] for bars in ax.containers}
+    shares = drawn["mixture(p), last fit"].get_xdata().tolist()
+    assert shares == [float(name.split("(")[1][:-1]) for name in table["third"] if "mixture" in name]
+    (level,) = [line for line in ax.lines if line.get_label() == "accumulate-subsample, last fit"]
+    assert level.get_ydata()[0] == table.set_index("third")["vae-third"]["accumulate_subsample"]
+    plt.close()
+
+
+@pytest.mark.parametrize("name", sweeps.names())
+def test_a_published_figure_has_words_of_its_own_for_what_it_varies(name):
+    """The comment in a parameters cell is written for who sets the parameter, not for who reads an axis."""
+    show = sweeps.read(name).show
+    assert {show[key] for key in ("x", "panels", "lines") if key in show} <= set(show.get("names", {}))
+
+
 def test_a_dead_kernel_is_named(copy):
     notebook = copy / "notebooks" / "02_linear_models.ipynb"
     text = notebook.read_text(encoding="utf-8")

@@ -67,6 +67,8 @@ def _panel(ax, sweep, part):
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     x, lines = sweep.show["x"], sweep.show.get("lines")
+    line_words = sweep.show.get("names", {}).get(lines, lines)
+    part, shareless = _shares(part, x)
     curves = [(value, curve.sort_values(x)) for value, curve in part.groupby(lines)] if lines else [(None, part)]
     named, used, others = not pd.api.types.is_numeric_dtype(part[x]), [], iter(OTHERS)
     for name, label in labels(sweep).items():
@@ -88,11 +90,15 @@ def _panel(ax, sweep, part):
                 at,
                 curve[name],
                 error,
-                label=label if lines is None else f"{label}, {lines} = {_short(value)}",
+                label=label if lines is None else f"{label}, {line_words} = {_short(value)}",
                 markerfacecolor=face,
                 **style,
             )
             used.append(colour)
+        if label.startswith("mixture(p)"):
+            for value, level in zip(shareless[x], shareless[name]):
+                here = label.replace("mixture(p)", value.replace("_", "-"))
+                ax.axhline(level, color=plot.COLOURS.get(value, "0.4"), linestyle=":", linewidth=1.2, label=here)
     said = set()
     for name, label in _labels(sweep.show.get("theory", []), lambda _: "theory").items():
         for _, curve in curves:
@@ -108,6 +114,14 @@ def _panel(ax, sweep, part):
         ticks.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
         ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ticks.set_minor_formatter(NullFormatter())
+
+
+def _shares(part, x):
+    """The points of regimes mixture(p), with p in place of the name, and the points of other regimes, which have no share."""
+    shares = part[x].astype(str).str.extract(r"^mixture\((.+)\)$")[0].astype(float)
+    if shares.isna().all():
+        return part, part[:0]
+    return part[shares.notna()].assign(**{x: shares.dropna()}), part[shares.isna()]
 
 
 def _labels(names, label):
