@@ -16,7 +16,6 @@ from collapse_utils import (
     claims,
     conformers,
     diffusion,
-    enumeration,
     feedback_loop,
     geometries,
     isomers,
@@ -27,6 +26,7 @@ from collapse_utils import (
 from collapse_utils.equivariant import Denoiser, centred
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
+from shipped import conformers as enumeration
 
 
 @pytest.fixture(autouse=True)

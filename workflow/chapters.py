@@ -117,12 +117,12 @@ def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
         raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
     notebook = read(chapter)
     parameters, known = declared(chapter, notebook), rung(chapter, scale)
-    inputs = cards.inputs(notebook) | {"lock": cards.digest((ROOT / "constraints.txt").read_bytes())}
+    inputs, lock = cards.inputs(notebook), cards.digest((ROOT / "constraints.txt").read_bytes())
     runs = []
     for custom in customs:
         overrides = known | custom
         params.validate(parameters, overrides, where=chapter)
-        runs.append(Run(chapter, scale, overrides, bool(custom), cards.digest(inputs | {"parameters": overrides})))
+        runs.append(Run(chapter, scale, overrides, bool(custom), cards.key(inputs, lock=lock, parameters=overrides)))
     return runs
 
 
