@@ -240,9 +240,7 @@ def test_a_corrupt_notebook_and_an_unread_parameter(copy):
     done = workflow("run", "--chapter", "02", cwd=copy)
     assert done.returncode == 2
     assert "notebooks/02_linear_models.ipynb cannot be read" in done.stderr
-    path.write_text(
-        text.replace("seed: NonNegativeInt = 0", "seed: NonNegativeInt = 0\\nspare: NonNegativeInt = 0"), encoding="utf-8"
-    )
+    path.write_text(text.replace("seed: AtLeast[0] = 0", "seed: AtLeast[0] = 0\\nspare: AtLeast[0] = 0"), encoding="utf-8")
     done = workflow("run", "--chapter", "02", cwd=copy)
     assert done.returncode == 2
     assert "no cell reads the parameter 'spare'" in done.stderr
