@@ -26,7 +26,7 @@ import yaml
 
 from collapse_utils import claims, plot
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, figures, gather, scorecard, sweeps
+from workflow import cards, chapters, costs, figures, files, gather, scorecard, sweeps
 from workflow.cards import ROOT
 
 SMALL = {
@@ -111,9 +111,24 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
         ({"show": {"x": "d", "y": "acc-last", "lines": "seed"}}, r"show: lines must be a parameter that is varied"),
         ({"show": {"x": "d"}}, r"line \d+: show has the keys .*x and y at least"),
         ({"show": {"x": "d", "y": 3}}, r"line \d+: show: y and theory are names of numbers"),
-        (HEAD + "grid: {d: [!foo 5]}", r"line 4: '5' is no value in YAML"),
-        (HEAD + "grid:\n  d: [4,\n   2001-13-45]", r"line 6: '2001-13-45' is no value in YAML \(month must be in 1..12"),
-        (HEAD + "grid: {d: !foo [5]}", r"line 4: a list is no value in YAML"),
+        (HEAD + "grid: {d: [!foo 5]}", r"line 4: '5' is no value \(the tag !foo is unknown\); put text in quotes"),
+        (HEAD + "grid:\n  d: [4,\n   2001-13-45]", r"line 6: .*must be a valid integer; got '2001-13-45'"),
+        (HEAD + "grid: {d: !foo [5]}", r"line 4: grid: d must be a list of values"),
+        (HEAD + "grid: {d: [[5, !foo 5]]}", r"line 4: the tag !foo is unknown"),
+        (HEAD + "grid:\n  d: [4,\n   010]", r"line 6: '010' is no value \(a whole number does not begin with 0: write 10\)"),
+        (HEAD + "grid: {d: [1:30]}", r"line 4: .*must be a valid integer; got '1:30'"),
+        (HEAD + "grid: {d: [0x1F]}", r"line 4: .*must be a valid integer; got '0x1F'"),
+        (HEAD + "grid: {d: &a [*a]}", r"line 4: it stands within itself"),
+        (HEAD + "grid: {d: []}", r"line 4: grid: d has no values: the list is empty"),
+        (HEAD + "zip: {d: [], seed: []}", r"line 4: zip: d has no values: the list is empty"),
+        (HEAD + "points: []", r"line 4: points has no mappings: the list is empty"),
+        (HEAD + "points:\n- {d: 4, seed: 1}\n- {d: 5}", r"line 6: points must all give the same parameters, d, seed; got d"),
+        (HEAD + "question: 5\ngrid: {d: [4]}", r"line 4: question must be given, as text; got 5; put it in quotes"),
+        ({"retries": True}, r"line \d+: retries must lie between 0 and 10; got True"),
+        ({"show": {"x": "d", "y": []}}, r"line \d+: show: y and theory are names of numbers; got \[\[\]\]"),
+        ({"show": {"x": "d", "y": {"acc-last": None}}}, r"line \d+: show: labels and names are text; got"),
+        ({"grid": {"d": [4], "noise": [1.0, 2]}, "zip": {"seed": [0]}, "show": {"x": "seed", "y": "acc-last", "log": "x"}},
+         r"line \d+: show: log x needs numbers above 0; got \[0, 0\]"),
         (HEAD + "grid: {[1, 2]: [5]}", r"line 4: a key must be a word; got a list"),
         (HEAD + "? [1, 2]\n: 5", r"line 4: a key must be a word; got a list"),
         (HEAD + "grid: {d: [4]}\ngrid: {d: [5]}", r"line 5: grid stands there twice"),
@@ -133,7 +148,7 @@ def test_a_chapter_is_named_as_on_the_command_line(tmp_path):
 def test_a_missing_or_broken_file_is_refused(tmp_path):
     with pytest.raises(chapters.ChapterError, match="must name one of: .*linear_phase"):
         sweeps.read("linear_phases")
-    with pytest.raises(chapters.ChapterError, match="cannot be read"):
+    with pytest.raises(files.FileError, match=r"small\.yml cannot be read \(line 2: .*\); mend it"):
         sweeps.read(write(tmp_path, "title: [1,"))
 
 
@@ -483,8 +498,8 @@ def test_runs_are_kept_in_a_store_also_those_that_are_done_already(copy, tmp_pat
         assert archive.read(f"{folder.name}/card.json") == (folder / "card.json").read_bytes()
     monkeypatch.setenv("COLLAPSE_STORE", "nowhere://bucket")
     refused = run(copy, "--sweep", file)
-    assert refused.returncode == 1
-    assert "not all are stored in nowhere://bucket" in refused.stderr
+    assert refused.returncode == 2
+    assert "COLLAPSE_STORE: no storage plugin that is installed (fs) knows 'nowhere://bucket'" in refused.stderr
 
 
 @pytest.mark.parametrize("name", sweeps.names())
