@@ -109,7 +109,7 @@ def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
         raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
     notebook = read(chapter)
     parameters, known = declared(chapter, notebook), rung(chapter, scale)
-    inputs, lock = _inputs(notebook), cards.digest((ROOT / "constraints.txt").read_bytes())
+    inputs, lock = _inputs(chapter, notebook), cards.digest((ROOT / "constraints.txt").read_bytes())
     runs = []
     for custom in customs:
         overrides = known | custom
@@ -118,15 +118,19 @@ def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     return runs
 
 
-def _inputs(notebook):
-    """What a run's numbers depend on; a claim file or a module that cannot be read is named."""
+def _inputs(chapter, notebook):
+    """What a run's numbers depend on; the claim file or the module that cannot be read is named."""
     files.ledger()
     try:
         return cards.inputs(notebook)
-    except (SyntaxError, ValueError):  # of Python, of its encoding
+    except (SyntaxError, ValueError) as error:
         for path in sorted((ROOT / "collapse_utils").rglob("*.py")):
             files.module(path)
-        raise
+        raise ChapterError(f"{chapter}: {error}") from None
+    except KeyError as error:  # of a claim
+        raise ChapterError(
+            f"{chapter}: a claim that it judges has no {error} in book/claims; write its pass rule first."
+        ) from None
 
 
 def rung(chapter: str, scale: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def construct(node: yaml.Node) -> Any:
 def reason(error: Exception) -> str:
     """Return why a text could not be read, in a few words."""
     said = str(getattr(error, "problem", None) or error).splitlines()[0]
-    return {"found unconstructable recursive node": "it stands within itself"}.get(said, said.partition(";")[0])
+    return {"found unconstructable recursive node": "it stands within itself"}.get(said, said.partition("; use sys")[0])
 
 
 def line(error: Exception, default: int = 1) -> int:
