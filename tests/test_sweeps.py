@@ -26,7 +26,7 @@ import yaml
 
 from collapse_utils import claims, plot
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, figures, files, gather, scorecard, sweeps
+from workflow import cards, chapters, costs, figures, files, gather, scorecard, spelling, sweeps
 from workflow.cards import ROOT
 
 SMALL = {
@@ -150,6 +150,85 @@ def test_a_missing_or_broken_file_is_refused(tmp_path):
         sweeps.read("linear_phases")
     with pytest.raises(files.FileError, match=r"small\.yml cannot be read \(line 2: .*\); mend it"):
         sweeps.read(write(tmp_path, "title: [1,"))
+
+
+ODD = [5, "5", True, "True", None, "None", 1e-05, "1e-05", 0.5, "mixture(0.05)", "a/b", "a_b", "/a/b", "../../up", "..", "", "a b",
+       ["full", "head"], ["full"], "full", [], [[1], [2]], "x" * 300, "é" * 300, "x" * 299, "a\nb", "010"]  # fmt: skip
+
+
+def test_any_value_names_a_folder_of_its_own_within_the_sweep(tmp_path):
+    folders = [spelling.folder({"value": value}) for value in ODD]
+    assert len(set(folders)) == len(ODD)
+    for folder in folders:
+        (tmp_path / folder).mkdir()  # one level, short enough, and not there yet
+        assert (tmp_path / folder).resolve().parent == tmp_path
+    plain = {"d": 40, "noise": 0.5, "rate": 1e-05, "third": "mixture(0.05)", "corpus": "tinystories+novels", "hydrogens": True}
+    assert spelling.folder(plain) == "d~40/noise~0.5/rate~1e-05/third~mixture(0.05)/corpus~tinystories+novels/hydrogens~True"
+    assert spelling.folder({"others": ["full", "head"]}).startswith("others~full,head-")
+
+
+def test_a_table_holds_any_value_and_gives_it_back(tmp_path):
+    columns = {
+        "list": [["full", "head"], [], ["full"]],
+        "none": [None, 5, 1e-05],
+        "mixed": [1, "one", True],
+        "large": [2**70, 1, 2],
+    }
+    plain = {"number": [1, 0.5, 1e-05], "text": ["a", "[1]", "5"], "switch": [True, False, True]}
+    points = [dict(zip(columns | plain, row, strict=True)) for row in zip(*(columns | plain).values(), strict=True)]
+    assert spelling.as_json(points) == list(columns)
+    pd.DataFrame(spelling.rows(points)).to_parquet(tmp_path / "points.parquet")
+    table = pd.read_parquet(tmp_path / "points.parquet")
+    assert table["list"].tolist() == ['["full", "head"]', "[]", '["full"]']
+    assert table[list(plain)].to_dict("list") == plain
+    back = [spelling.point(row, list(columns)) for row in table.to_dict("records")]
+    assert back == points
+
+
+def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(tmp_path, monkeypatch):
+    """Runs as the chapters published them, at points of lists and of true and false: the table, the figure, the page."""
+    monkeypatch.setattr(chapters, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(gather, "SWEEPS", tmp_path / "results" / "sweeps")
+    lists = {"chapter": "10b", "grid": {"others": [["full", "head"], ["full"], []], "rate": [0.00001, 0.001]}}
+    lists["show"] = {"x": "rate", "y": "healing-quarter-lora", "panels": "others"}
+    switches = {
+        "chapter": "06b",
+        "grid": {"hydrogens": [True, False]},
+        "show": {"x": "hydrogens", "y": "drawn", "lines": "hydrogens"},
+    }
+    for name, content in (("lists", lists), ("switches", switches)):
+        if name == "switches":
+            content["show"]["y"] = next(iter(chapters.published("06b_molecules", "laptop", "numbers")))
+        sweep = sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | content, name))
+        runs = sweeps.plans(sweep)
+        for planned in runs:
+            shutil.copytree(chapters.RESULTS / "laptop" / planned.chapter, planned.folder)
+            shutil.copy(chapters.source(planned.chapter), planned.folder / "executed.ipynb")
+        table = gather.gather(sweep, runs)
+        assert (table["state"] == "done").all()
+        for point, instance in zip(sweep.points, sweep.instances, strict=True):
+            assert (sweep.folder / instance / f"{sweep.chapter}.ipynb").exists(), point
+        gather.publish(sweep, table)
+        page = gather.markdown(sweep)
+        assert page.count("data:image/png") == 2
+        assert page.count(" download>notebook") == len(runs)
+        verdicts = gather.verdicts(table)
+        assert len(verdicts) > 3
+        assert (verdicts[["holds", "fails", "inconclusive"]].sum(axis=1) == len(runs)).all()
+    assert '["full", "head"]' in gather.markdown(
+        sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | lists, "lists"))
+    )
+    costs._recorded.cache_clear()
+    monkeypatch.setattr(chapters, "RESULTS", tmp_path / "results")
+    shutil.rmtree(tmp_path / "build")
+    assert [entry["overrides"]["others"] for entry in costs._recorded("10b_healing")][::2] == lists["grid"]["others"]
+    assert {entry["overrides"]["hydrogens"] for entry in costs._recorded("06b_molecules")} == {True, False}
+    costs._recorded.cache_clear()
+
+
+def test_a_file_whose_name_begins_with_a_dot_is_refused(tmp_path):
+    with pytest.raises(chapters.ChapterError, match="must not begin with a dot"):
+        sweeps.read(write(tmp_path, SMALL, ".."))  # its folder would be that of all runs, which gathering replaces
 
 
 def test_a_thousand_points_are_planned_quickly(tmp_path):
