@@ -110,6 +110,9 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
         (RUN, NOTEBOOK, cell(lambda one, _: one.pop("source")), "'source' is a required property"),
         (RUN, NOTEBOOK, cell(lambda one, _: one.pop("id")), "[Cc]ell .*id"),
         (RUN, NOTEBOOK, cell(lambda _, whole: whole["cells"].append(whole["cells"][0])), "Non-unique cell id"),
+        (RUN, NOTEBOOK, replaced("seed: NonNegativeInt", "seed: NonNegativInt"), "parameters cell .*NameError: .*NonNegativInt"),
+        (RUN, NOTEBOOK, replaced("import Annotated, Field, NonNegativeInt", "import Annotated, Field, NonNegativInt"), "parameters cell .*ImportError: .*NonNegativInt"),
+        (["read"], NOTEBOOK, cell(lambda _, whole: whole["metadata"].update(collapse={})), "chapter is missing"),
         (RUN, CLAIMS, replaced("claims:", "claims: ]"), r"line \d+: "),
         (RUN, CLAIMS, "", "it must be a mapping; got None"),
         (RUN, CLAIMS, replaced("claims:", "claimed:"), "claims is missing"),
@@ -148,7 +151,7 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
 def test_a_damaged_file_is_named_in_one_sentence(project, monkeypatch, capsys, verb, file, content, said):
     with damaged(project / file, content):
         line = refused(monkeypatch, capsys, verb)
-    assert Path(file).name in line
+    assert Path(file).stem in line
     assert re.search(said, line), line
 
 

@@ -692,7 +692,8 @@ def test_words_that_a_page_cites_are_no_columns(tmp_path):
     """A chapter may cite words (a list of steps); a sweep gathers its numbers."""
     pd.DataFrame([{"first": 1.5, "steps": "4.9, 3.7"}]).to_parquet(tmp_path / "summary.parquet")
     cited = {
-        name: {"column": name, "spec": spec, "table": "summary", "where": {}} for name, spec in (("first", ".2f"), ("steps", "s"))
+        name: {"column": name, "spec": spec, "table": "summary", "where": {}, "text": "1.50"}
+        for name, spec in (("first", ".2f"), ("steps", "s"))
     }
     (tmp_path / "numbers.json").write_text(json.dumps(cited), encoding="utf-8")
     assert gather._numbers(types.SimpleNamespace(folder=tmp_path)) == {"first": 1.5}

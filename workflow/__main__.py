@@ -238,7 +238,7 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
     out = home / "_build" / "html"
     stamp = home / "_build" / "html.key"
-    if stamp.exists() and stamp.read_text() == key and (out / "index.html").exists():
+    if stamp.exists() and stamp.read_bytes() == key.encode() and (out / "index.html").exists():
         return 0
     stamp.unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)

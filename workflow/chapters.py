@@ -75,7 +75,14 @@ def declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if not cells or "parameters" not in cells[0]["metadata"].get("tags", []):
         raise ChapterError(f"{chapter}: the first code cell must be tagged `parameters`.")
-    found = params.declared(cells[0]["source"])
+    try:
+        found = params.declared(cells[0]["source"])
+        params.validate(found, {}, where=chapter)
+    except params.ParameterError:
+        raise
+    except Exception as error:  # what it imports and the types it names are code, and run
+        said = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise ChapterError(f"{chapter}: the parameters cell cannot be read ({said}); mend it.") from None
     if idle := params.unread(found, [cell["source"] for cell in cells[1:]]):
         raise ChapterError(f"{chapter}: no cell reads the parameter {', '.join(map(repr, idle))}; use it or remove it.")
     return found

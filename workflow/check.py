@@ -11,7 +11,10 @@ def pages() -> None:
         files.module(path)
     files.ledger()
     for chapter in chapters.chapters():
-        chapters.declared(chapter, chapters.read(chapter))
+        notebook = chapters.read(chapter)
+        chapters.declared(chapter, notebook)
+        if "collapse" in notebook.metadata:
+            files.fits(chapters.source(chapter), notebook.metadata["collapse"], files.SHAPES["card"])
     for path in sorted(chapters.RESULTS.rglob("*.json")):
         files.json(path, files.SWEEP if path.name == "card.json" and path.parents[1].name == "sweeps" else None)
     for path in sorted(chapters.RESULTS.rglob("*.parquet")):

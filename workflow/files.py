@@ -46,15 +46,24 @@ def _shape(**kinds):
 
 
 PAPER = _shape(paper=str, name=str, title=str, version=str, claims=dict[str, dict])
-RUN = {"parameters": dict, "date": str, "wall_s": float, "peak_mb": float, "threads": int, "device": str, "versions": dict}
+RUN = {
+    "parameters": dict,
+    "date": str,
+    "wall_s": float,
+    "peak_mb": float,
+    "threads": int,
+    "device": str,
+    "versions": dict,
+    "figures": dict,
+}
 SWEEP = _shape(chapter=str, scale=str, fixed=dict, inputs=dict)
 SHAPES = {  # what the files of a name hold
     "scales": dict[str, Rungs | None],
     "_toc": _shape(parts=list[_shape(chapters=list[_shape(file=str)])]),
     "card": _shape(chapter=str, scale=str, results=dict, **RUN),
-    "numbers": dict[str, _shape(column=str, spec=str, table=str)],
+    "numbers": dict[str, _shape(column=str, spec=str, table=str, text=str, where=dict)],
     "shown": dict[str, _shape(rerun=str)],
-    "verdicts": list[_shape(id=str, verdict=str, summary=str)],
+    "verdicts": list[_shape(id=str, verdict=str, summary=str, scale=str, rule=dict, evidence=dict)],
 }
 
 
@@ -66,7 +75,7 @@ def yaml(path: Path, shape: Any = None) -> Any:
         raise damaged(path, str(error)) from None
     except values.ERRORS as error:
         raise damaged(path, f"line {values.line(error)}: {values.reason(error)}", "mend that line") from None
-    return _fits(path, content, shape or SHAPES.get(path.stem, dict))
+    return fits(path, content, shape or SHAPES.get(path.stem, dict))
 
 
 def json(path: Path, shape: Any = None) -> Any:
@@ -75,7 +84,7 @@ def json(path: Path, shape: Any = None) -> Any:
         content = loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from None
-    return _fits(path, content, shape or SHAPES.get(path.stem, dict))
+    return fits(path, content, shape or SHAPES.get(path.stem, dict))
 
 
 def table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
@@ -141,16 +150,8 @@ def ledger() -> dict[str, dict]:
         raise FileError(str(error)) from None  # a claim that stands in two files
 
 
-def damaged(path: Path, why: str, fix: str = "") -> FileError:
-    """Return the sentence about a file that cannot be read."""
-    place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-    fix = fix or ("remove its folder and rerun" if ".build" in path.parts else "restore it, e.g. by `git checkout`")
-    words = " ".join(why.split()).rstrip(".")
-    return FileError(f"{place} cannot be read ({words[:160]}{'…' * (len(words) > 160)}); {fix}.")
-
-
-def _fits(path, content, shape):
-    """The content, if it has the shape; otherwise its first flaw is said."""
+def fits(path: Path, content: Any, shape: Any) -> Any:
+    """Return the content of a file if it has the shape; raises FileError with its first flaw."""
     try:
         TypeAdapter(shape).validate_python(content)
         return content
@@ -166,3 +167,11 @@ def _fits(path, content, shape):
         .split(" or instance")[0]
     )
     raise damaged(path, f"{place} {said or rule + '; got ' + repr(flaw['input'])[:60]}", "mend it" * (path.suffix == ".yml"))
+
+
+def damaged(path: Path, why: str, fix: str = "") -> FileError:
+    """Return the sentence about a file that cannot be read."""
+    place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    fix = fix or ("remove its folder and rerun" if ".build" in path.parts else "restore it, e.g. by `git checkout`")
+    words = " ".join(why.split()).rstrip(".")
+    return FileError(f"{place} cannot be read ({words[:160]}{'…' * (len(words) > 160)}); {fix}.")
