@@ -174,7 +174,9 @@ def test_displayed_formulas_stand_in_paragraphs_of_their_own(name):
 
 
 NUMBERED = r"(?i)\b(equations?|eqs?\.|exercises?|chapters?|theorems?|lemmas?|propositions?|corollar(?:y|ies)|figures?|figs?\.|tables?) \(?\d"
-ELSEWHERE = r"(?i)paper|\{cite|et al|the same|our count|gerstgrasser|kazdan|shumailov|dohmatob|alemohammad"  # a number that a paper gave
+ELSEWHERE = (
+    r"(?i)paper|\{cite|et al|the same|our count|gerstgrasser|kazdan|shumailov|dohmatob|alemohammad"  # a number that a paper gave
+)
 
 
 def shown_texts():

@@ -128,7 +128,7 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
         ({"show": {"x": "d", "y": []}}, r"line \d+: show: y and theory are names of numbers; got \[\[\]\]"),
         ({"show": {"x": "d", "y": {"acc-last": None}}}, r"line \d+: show: labels and names are text; got"),
         ({"grid": {"d": [4], "noise": [1.0, 2]}, "zip": {"seed": [0]}, "show": {"x": "seed", "y": "acc-last", "log": "x"}},
-         r"line \d+: show: log x needs numbers above 0; got \[0, 0\]"),
+         r"line \d+: show: log x needs values above 0; got \[0, 0\]"),
         (HEAD + "grid: {[1, 2]: [5]}", r"line 4: a key must be a word; got a list"),
         (HEAD + "? [1, 2]\n: 5", r"line 4: a key must be a word; got a list"),
         (HEAD + "grid: {d: [4]}\ngrid: {d: [5]}", r"line 5: grid stands there twice"),

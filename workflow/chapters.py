@@ -111,9 +111,7 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 
 def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
-    if not has_scale(chapter, scale):
-        known = [name for name in SCALES if has_scale(chapter, name)]
-        raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
+    require_scale(chapter, scale)
     notebook = read(chapter)
     parameters, known = declared(chapter, notebook), rung(chapter, scale)
     inputs, lock = _inputs(chapter, notebook), cards.digest((ROOT / "constraints.txt").read_bytes())
@@ -153,6 +151,13 @@ def has_scale(chapter: str, scale: str) -> bool:
     if scale not in SCALES:
         raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
     return scale == PUBLISHED or scale in _rungs(chapter)
+
+
+def require_scale(chapter: str, scale: str) -> None:
+    """Raise ChapterError where a chapter has no such scale."""
+    if not has_scale(chapter, scale):
+        known = [name for name in SCALES if has_scale(chapter, name)]
+        raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
 
 
 def resources(chapter: str, scale: str) -> dict[str, int]:

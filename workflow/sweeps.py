@@ -83,7 +83,7 @@ def read(name: str) -> Sweep:
         _require(isinstance(plain.get(key), str), path, lines[key], f"{key} must be given, as text; {said}")
     _require(not path.stem.startswith("."), path, lines["title"], "the name of a sweep's file must not begin with a dot")
     chapter = _at(path, lines["chapter"], chapters.find, plain["chapter"])
-    _at(path, lines["scale"], chapters.plans, chapter, plain["scale"], [])
+    _at(path, lines["scale"], chapters.require_scale, chapter, plain["scale"])
     retries = plain.get("retries", 0)
     _require(
         type(retries) is int and 0 <= retries <= 10, path, lines["retries"], f"retries must lie between 0 and 10; got {retries!r}"
@@ -150,8 +150,8 @@ def _check_show(path, line, show, chapter, points):
     )
     words = [show.get("label", ""), *names.values(), *(word for y in drawn if isinstance(y, dict) for word in y.values())]
     _require(all(isinstance(word, str) for word in words), path, line, f"show: labels and names are text; got {words}")
-    at = [point[show["x"]] for point in points] if "x" in show.get("log", "") else []
-    _require(all(type(x) in (int, float) and x > 0 for x in at), path, line, f"show: log x needs numbers above 0; got {at}")
+    at = [point[show["x"]] for point in points if type(point[show["x"]]) in (int, float) and "x" in show.get("log", "")]
+    _require(all(x > 0 for x in at), path, line, f"show: log x needs values above 0; got {at}")
     known = _numbers(chapter)
     for name in [number for names in drawn for number in listed(names)]:
         fits = [number for number in known if re.fullmatch(number, str(name))]
