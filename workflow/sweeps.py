@@ -60,18 +60,7 @@ def read(name: str) -> Sweep:
 
     Raises ChapterError or ParameterError in one sentence that names the file and the line.
     """
-    path = find(name)
-    try:
-        root = values.compose(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise chapters.ChapterError(f"sweep {name!r} must name one of: {', '.join(names())}; or a file by path.") from None
-    except (OSError, *values.ERRORS) as error:
-        raise files.damaged(path, f"line {values.line(error)}: {values.reason(error)}", "mend it") from None
-    if not isinstance(root, yaml.MappingNode):
-        raise chapters.ChapterError(f"{path}: must be a mapping with the keys {', '.join(sorted(KEYS))}.")
-    nodes = {key.value: (key, value) for key, value in _pairs(path, root, root)}
-    for key, _ in nodes.values():
-        _require(key.value in KEYS, path, key, f"unknown key {key.value!r}; known: {', '.join(sorted(KEYS))}")
+    path, root, nodes = _opened(name)
     lines = {key: nodes.get(key, (root,))[0] for key in KEYS}
     plain = {
         key: _text(path, value) if key == "chapter" else _value(path, value)
@@ -93,6 +82,23 @@ def read(name: str) -> Sweep:
         _check_show(path, lines["show"], plain["show"], chapter, points)
     given = {key: plain[key] for key in ("question", "fixed", "show") if key in plain}
     return Sweep(path.stem, plain["title"], chapter=chapter, scale=plain["scale"], points=points, retries=retries, **given)
+
+
+def _opened(name):
+    """The path of a sweep, the node of its file, and {key: (key node, value node)}."""
+    path = find(name)
+    try:
+        root = values.compose(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise chapters.ChapterError(f"sweep {name!r} must name one of: {', '.join(names())}; or a file by path.") from None
+    except (OSError, *values.ERRORS) as error:
+        raise files.damaged(path, f"line {values.line(error)}: {values.reason(error)}", "mend it") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise chapters.ChapterError(f"{path}: must be a mapping with the keys {', '.join(sorted(KEYS))}.")
+    nodes = {key.value: (key, value) for key, value in _pairs(path, root, root)}
+    for key, _ in nodes.values():
+        _require(key.value in KEYS, path, key, f"unknown key {key.value!r}; known: {', '.join(sorted(KEYS))}")
+    return path, root, nodes
 
 
 def plans(sweep: Sweep) -> list[chapters.Run]:
