@@ -6,6 +6,7 @@ A type is spelled with letters, digits, commas and square brackets alone: paperm
 import ast
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -143,7 +144,9 @@ def validate(parameters: Mapping[str, Parameter], values: Mapping[str, Any], whe
             TypeAdapter(parameters[name].annotation).validate_python(value, strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise ParameterError(f"{where}: {name}: {_sentence(reason)}; got {value!r} ({type(value).__name__}).") from None
+            raise ParameterError(
+                f"{where}: {name}: {_sentence(reason)}; got {value!r} ({type(value).__name__}){_hint(value)}."
+            ) from None
         if isinstance(value, float) and not math.isfinite(value):
             raise ParameterError(f"{where}: {name}: must be a finite number; got {value!r}.")
     return checked
@@ -182,6 +185,16 @@ def check() -> None:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     validate(parameters, {name: scope[name] for name in [*parameters, *sorted(injected - set(parameters))]})
+
+
+def _hint(value: Any) -> str:
+    """How text that means a number or a switch is written: papermill reads `true` as text, and its files of YAML 1e-3."""
+    if value in ("true", "false"):
+        return f"; write {value.capitalize()}"
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        number = repr(float(value))
+        return f"; write {number if '.' in number else number.replace('e', '.0e')}"
+    return ""
 
 
 def _sentence(reason: str) -> str:

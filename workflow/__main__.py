@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, compare, costs, engine, gather, publish, scorecard, sweeps
+from workflow import cards, chapters, check, compare, costs, engine, files, gather, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
 EXECUTOR = "snakemake_executor_plugin_"
@@ -56,7 +56,7 @@ def main() -> int:
             return verb(args)
         with engine.only_one() as args.lock:
             return verb(args)
-    except (chapters.ChapterError, ParameterError, ExecutionError) as error:
+    except (chapters.ChapterError, files.FileError, ParameterError, ExecutionError) as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
@@ -87,6 +87,8 @@ def _check(args) -> None:
             f"EXECUTOR must be one of those installed, {', '.join(installed)}; got {args.executor!r}; others: pip install snakemake-executor-plugin-<name>."
         )
     args.scale = args.scale or "smoke"
+    if args.verb in ("book", "read"):
+        check.pages()
 
 
 def book(args) -> int:
@@ -212,7 +214,7 @@ def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
     wrong = False
     for done in runs:
         if show:
-            for verdict in json.loads((done.folder / "verdicts.json").read_text(encoding="utf-8")):
+            for verdict in files.json(done.folder / "verdicts.json"):
                 print(f"{verdict['id']:9} {verdict['verdict']:13} {verdict['summary']}")
         for difference in scorecard.differences(done):
             print(f"{done.chapter} ({done.scale}) {difference}", file=sys.stderr)
@@ -236,7 +238,7 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
     out = home / "_build" / "html"
     stamp = home / "_build" / "html.key"
-    if stamp.exists() and stamp.read_text() == key and (out / "index.html").exists():
+    if stamp.exists() and stamp.read_bytes() == key.encode() and (out / "index.html").exists():
         return 0
     stamp.unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
