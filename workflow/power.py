@@ -6,6 +6,7 @@ Which parameter adds replicates is declared: `replicates` of the chapter in scal
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, inf
 
 import numpy as np
@@ -66,8 +67,7 @@ def _size(rule: dict, evidence: dict, fixed: bool, sure: bool) -> float:
 def _order(rule: dict, evidence: dict, fixed: bool) -> float:
     """One pair the other way round refutes an order, all of them confirm it: each with power 0.95, at the odds seen here."""
     n, won = evidence["n"], np.asarray(evidence["wins"])
-    level, sizes = rule["false_alarm"] / len(won), np.arange(1, 1001)
-    spare = np.array([np.searchsorted(bdtr(np.arange(m), m, 0.5), level, side="right") for m in sizes]) - 1  # losses forgiven
+    sizes, spare = np.arange(1, 1001), _spare(rule["false_alarm"] / len(won))
 
     def more_seeds(share: float) -> float:
         passes = (spare >= 0) & (bdtr(np.maximum(spare, 0), sizes, 1 - share) >= 0.95)
@@ -80,6 +80,12 @@ def _order(rule: dict, evidence: dict, fixed: bool) -> float:
     factors = [less_noise(step) if fixed else more_seeds(max(w, n - w) / n) for step, w in zip(steps, won, strict=True)]
     lost = [factor for factor, w in zip(factors, won, strict=True) if 2 * w < n]
     return float(min(lost) if lost else max(factors))
+
+
+@cache
+def _spare(level: float) -> np.ndarray:
+    """The losses that a sign test at a level forgives in 1, 2, … 1000 seeds; −1 where even none is too many."""
+    return np.array([np.searchsorted(bdtr(np.arange(m), m, 0.5), level, side="right") for m in range(1, 1001)]) - 1
 
 
 def advise(run: chapters.Run, verdict: dict) -> Advice | None:
@@ -141,7 +147,8 @@ def words(values: dict) -> str:
 def settings(run: chapters.Run, more: dict[str, int]) -> str:
     """Return what P says for a run like this one with more replicates."""
     known = chapters.rung(run.chapter, run.scale)
-    return words({name: value for name, value in run.overrides.items() if known.get(name, run) != value} | more)
+    own = {name: value for name, value in run.overrides.items() if known.get(name, run) != value and name not in more}
+    return words(own | more)
 
 
 def command(run: chapters.Run, more: dict[str, int]) -> str:
@@ -183,6 +190,8 @@ def decide(run: chapters.Run, minutes: float, rerun: Callable[[chapters.Run, str
     left = 60 * minutes
     for look in range(2, ROUNDS + 2):
         if not (more := larger(run)):
+            if open_ := [verdict["id"] for verdict in run.verdicts() if verdict["verdict"] == "inconclusive"]:
+                print(f"{run.chapter}: stopped, no permitted value of a parameter decides {', '.join(open_)}.")
             break
         expected = seconds(run, more)
         what = f"{run.chapter}: {words(more)} would take {_time(expected)}"
