@@ -168,7 +168,9 @@ def seconds(run: chapters.Run, more: dict[str, int]) -> float | None:
 def _time(expected: float | None) -> str:
     if expected is None:
         return "nothing like it is recorded"
-    return f"about {expected / 60:.2g} minutes" if expected >= 90 else f"about {expected:.0f} s"
+    if expected < 90:
+        return f"about {expected:.0f} s"
+    return f"about {expected / 60:.{0 if expected > 600 else 1}f} minutes"
 
 
 def lines(run: chapters.Run) -> list[str]:
