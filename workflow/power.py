@@ -99,7 +99,7 @@ def advise(run: chapters.Run, verdict: dict) -> Advice | None:
     if (factor := needed(rule, verdict["evidence"], claim.get("samples") == "fixed")) == inf:
         split = rule["kind"] == "ordered"
         return Advice(
-            "as often one way as the other: no number is known to decide it" if split else f"no value of {name} decides it"
+            "about as often one way as the other: no number is known to decide it" if split else f"no value of {name} decides it"
         )
     exact = ceil(_values(run)[name] * factor - 1e-9)
     step = 10 ** max(len(str(exact)) - 2, 0)
