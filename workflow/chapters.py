@@ -43,6 +43,10 @@ class Run:
         own = [f"{name} = {value}" for name, value in self.overrides.items() if known.get(name, self) != value]
         return f"{self.chapter} ({', '.join(own)})" if own else self.chapter
 
+    def verdicts(self) -> list[dict]:
+        """The verdicts of the finished run."""
+        return json.loads((self.folder / "verdicts.json").read_text(encoding="utf-8"))
+
 
 def chapters() -> list[str]:
     """Return the chapters in the order of the table of contents."""
@@ -168,6 +172,11 @@ def resources(chapter: str, scale: str) -> dict[str, int]:
 def cost_law(chapter: str) -> str | None:
     """Return the arithmetic expression in the parameters that scales.yml gives for the cost of a chapter, or None."""
     return _rungs(chapter).get("cost")
+
+
+def replicates(chapter: str) -> str | None:
+    """Return the parameter that scales.yml names for the number of a chapter's replicates, or None."""
+    return _rungs(chapter).get("replicates")
 
 
 @cache

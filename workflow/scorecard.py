@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from collapse_utils import claims
-from workflow import cards, chapters, files
+from workflow import cards, chapters, files, power
 
 ORDER = ("holds", "fails", "inconclusive", "not run", "not taken up")
 
@@ -45,8 +45,8 @@ def rerun() -> dict[str, dict]:
     for chapter, entry in shown().items():
         folder = entry.get("rerun")
         if folder and (Path(folder) / "verdicts.json").exists():
-            verdicts = files.json(Path(folder) / "verdicts.json")
-            found |= {verdict["id"]: {**verdict, "chapter": chapter} for verdict in verdicts}
+            verdicts, card = (files.json(Path(folder) / f"{name}.json") for name in ("verdicts", "card"))
+            found |= {verdict["id"]: {**verdict, "chapter": chapter, "card": card} for verdict in verdicts}
     return found
 
 
@@ -137,7 +137,7 @@ def _changed(chapter: str, folder: Path, ours: dict[str, dict]) -> list[str]:
     for verdict in verdicts:
         other = ours.get(verdict["id"])
         if other is None or other["verdict"] != verdict["verdict"]:
-            words = _cell(other["verdict"] if other else "not run", other) + _cell(verdict["verdict"], verdict)
+            words = _cell(other["verdict"] if other else "not run", other) + _cell(verdict["verdict"], {**verdict, "card": card})
             rows += f"<tr><td>{verdict['id']}</td>{words}<td>{html.escape(verdict['summary'])}</td></tr>"
     parts = [f"<h3>{chapter}</h3><p>{html.escape(parameters)}</p>"]
     parts.append(f'<table class="verdicts"><tbody>{rows}</tbody></table>' if rows else "<p>No verdict differs.</p>")
@@ -185,6 +185,9 @@ def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
 
 def _cell(word: str, verdict: dict | None) -> str:
     scale = f"<br><small>{verdict['scale']}</small>" if verdict else ""
+    advice = power.note(verdict["card"], verdict) if verdict and verdict["card"] else ""
+    if advice:
+        scale += f'<br><small class="advice">{html.escape(advice)}</small>'
     return f'<td class="verdict {word.replace(" ", "-")}">{word if verdict else "not run"}{scale}</td>'
 
 

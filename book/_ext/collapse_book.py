@@ -16,7 +16,8 @@ import nbformat
 import pandas as pd
 from docutils import nodes
 
-from workflow import chapters, costs, gather, publish, scorecard, sweeps
+from collapse_utils import claims
+from workflow import chapters, costs, gather, power, publish, scorecard, sweeps
 
 PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
@@ -62,10 +63,21 @@ def _chapter(chapter: str, text: str) -> str:
     folder = shown_folder(chapter)
     if (folder / "executed.ipynb").exists():
         notebook = publish.transplant(notebook, nbformat.read(folder / "executed.ipynb", as_version=4))
-    line = scorecard.run_line(chapter, notebook.metadata.get("collapse"))
+    card = notebook.metadata.get("collapse")
+    for output in [output for cell in notebook.cells if card for output in cell.get("outputs", [])]:
+        _advise(card, output.get("data", {}))
+    line = scorecard.run_line(chapter, card)
     cell = nbformat.v4.new_markdown_cell(f'```{{raw}} html\n<p class="run-line">{line}</p>\n```')
     notebook.cells.insert(1, cell)
     return nbformat.writes(notebook)
+
+
+def _advise(card: dict, shown: dict) -> None:
+    """Add to a table of verdicts what would decide those that are inconclusive."""
+    for verdict in shown.get(claims.MIME, []):
+        row = f'<tr><td>{verdict["id"]}</td><td class="verdict inconclusive">inconclusive</td><td>{verdict["summary"]}</td></tr>'
+        told = row.replace("</td></tr>", f"; {html.escape(power.note(card, verdict))}</td></tr>")
+        shown["text/html"] = shown["text/html"].replace(row, told)
 
 
 def on_build_finished(app, error):
