@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, check, compare, costs, engine, gather, power, publish, scorecard, sweeps
+from workflow import cards, chapters, check, compare, costs, engine, files, gather, power, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
 EXECUTOR = "snakemake_executor_plugin_"

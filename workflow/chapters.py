@@ -45,7 +45,7 @@ class Run:
 
     def verdicts(self) -> list[dict]:
         """The verdicts of the finished run."""
-        return json.loads((self.folder / "verdicts.json").read_text(encoding="utf-8"))
+        return files.json(self.folder / "verdicts.json")
 
 
 def chapters() -> list[str]:
