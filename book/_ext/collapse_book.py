@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import nbformat
 import pandas as pd
 
-from workflow import chapters, costs, gather, publish, scorecard, sweeps
+from workflow import bending, chapters, costs, gather, publish, scorecard, sweeps
 
 
 def headline() -> str:
@@ -29,6 +29,7 @@ MARKERS = {
     "<!-- figure -->": headline,
     "<!-- scorecard -->": scorecard.markdown,
     "<!-- summary -->": scorecard.summary,
+    "<!-- bending -->": bending.markdown,
     "<!-- costs -->": costs.menu,
     "<!-- changes -->": scorecard.changes,
 }
