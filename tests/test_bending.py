@@ -86,6 +86,13 @@ def test_every_regime_that_is_used_is_noticed():
     assert not bending.blank(found)
 
 
+def test_every_chapter_that_uses_regimes_has_a_verdict_that_fails_when_they_are_swapped():
+    for table in TABLES:
+        swapped = [row for name, row in table["rows"].items() if name.startswith("regimes.")]
+        if swapped:
+            assert any(word == "fails" for row in swapped for _, word, _ in row["turned"].values()), table["chapter"]
+
+
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table['chapter']}-{table['scale']}")
 def test_the_unbent_run_has_the_committed_verdicts(table):
     assert table["unbent"]["differs"] == {}

@@ -132,7 +132,8 @@ def _turned(row: dict) -> list[str]:
 
 def _idle(row: dict) -> str:
     """A chapter that uses the law and judges nothing by it; where an assertion notices, or a cell does not end, with the cell."""
-    seen = [f"assertion in {cell}" for cell in row["broken"]] + [f"{cell} stops" for cell in row["stopped"]]
+    seen = [f"rival of {id_}" for id_ in row["rival"]] + [f"assertion in {cell}" for cell in row["broken"]]
+    seen += [f"{cell} does not end" if "no end" in error else f"{cell} stops" for cell, error in row["stopped"].items()][:1]
     return row["chapter"].split("_")[0] + (f" ({', '.join(seen)})" if seen else "")
 
 
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
     parser.add_argument("--law", default="", help="one law, as linear.accumulate, or one regime, as regimes.replace")
     parser.add_argument("--scale", default="smoke", choices=SCALES)
+    parser.add_argument("--again", action="store_true", help="measure anew what is there")
     args = parser.parse_args()
     known = [*bent.laws(), *bent.arms()]
     if args.law and args.law not in known:
@@ -170,6 +172,9 @@ def main() -> None:
         names = [chapters.find(name) for name in args.chapter.split(",")] if args.chapter else bendable()
     except chapters.ChapterError as error:
         parser.error(str(error))
+    for name in names if args.again else ():
+        for scale in SCALES:
+            (FOLDER / scale / f"{name}.json").unlink(missing_ok=True)
     for name in names:
         _in_its_own_process(name, args.scale, args.law)
     if not args.chapter and args.scale == "smoke":

@@ -273,10 +273,19 @@ def bends(cells: list, unbent: dict, due: dict[str, str], done: Callable) -> Non
 
     def copies(cell, _):
         for name in [name for name, first in due.items() if first == cell]:
-            row = {"from": cell, "turned": {}, "moved": [], "unjudged": [], "broken": [], "stopped": {}, "seconds": 0.0}
+            row = {
+                "from": cell,
+                "turned": {},
+                "rival": [],
+                "moved": [],
+                "unjudged": [],
+                "broken": [],
+                "stopped": {},
+                "seconds": 0.0,
+            }
             for factor in (1.1, 0.9) if name in laws() else (1.1,):
                 report = in_copy(lambda: _report(rest[cell], scope, name, factor, limit=limit))  # noqa: B023
-                row = _joined(row, report, unbent, factor)
+                row = _joined(row, report, unbent, factor, name in laws())
                 if row["turned"]:
                     break
             done(name, row)
@@ -289,16 +298,21 @@ def _scope() -> dict:
     return {"__name__": "__main__", "__broken__": WATCH.broken}
 
 
-def _joined(row: dict, report: dict, unbent: dict, factor: float) -> dict:
-    """A row with one more bend: verdicts that turned (and by what factor), those whose evidence moved and that turned by none."""
+def _joined(row: dict, report: dict, unbent: dict, factor: float, law: bool) -> dict:
+    """A row with one more bend: verdicts that turned (and by what factor), those that turned by their rival alone, those that stayed.
+
+    A law must have moved a verdict's evidence to count; a swapped regime changes all that is drawn after it.
+    """
     before, now, same = unbent["verdicts"], report["verdicts"], report.get("drawn") == unbent["drawn"]
-    turned = {id_: [word, now[id_][0], factor] for id_, (word, _) in before.items() if id_ in now and now[id_][0] != word}
-    shifted = [id_ for id_, (_, seen) in before.items() if id_ in now and _moved(seen, now[id_][1], same)]
-    turned = turned | row["turned"]
+    both = [id_ for id_ in before if id_ in now]
+    moved = {id_ for id_ in both if _moved(before[id_][1], now[id_][1], same)}
+    differs = {id_: [before[id_][0], now[id_][0], factor] for id_ in both if now[id_][0] != before[id_][0]}
+    turned = {id_: words for id_, words in differs.items() if id_ in moved or not law} | row["turned"]
     return {
         "from": row["from"],
         "turned": turned,
-        "moved": sorted({*shifted, *row["moved"]} - set(turned)),
+        "rival": sorted({*row["rival"], *differs} - set(turned)),
+        "moved": sorted({*row["moved"], *moved} - set(turned)),
         "unjudged": sorted({*row["unjudged"], *(id_ for id_ in before if id_ not in now)} - set(turned)),
         "broken": sorted({*row["broken"], *report["broken"]}),
         "stopped": row["stopped"] | report["stopped"],
