@@ -273,16 +273,8 @@ def bends(cells: list, unbent: dict, due: dict[str, str], done: Callable) -> Non
 
     def copies(cell, _):
         for name in [name for name, first in due.items() if first == cell]:
-            row = {
-                "from": cell,
-                "turned": {},
-                "rival": [],
-                "moved": [],
-                "unjudged": [],
-                "broken": [],
-                "stopped": {},
-                "seconds": 0.0,
-            }
+            row = {"from": cell, "turned": {}, "stopped": {}, "seconds": 0.0}
+            row |= {word: [] for word in ("rival", "moved", "unjudged", "broken")}
             for factor in (1.1, 0.9) if name in laws() else (1.1,):
                 report = in_copy(lambda: _report(rest[cell], scope, name, factor, limit=limit))  # noqa: B023
                 row = _joined(row, report, unbent, factor, name in laws())
