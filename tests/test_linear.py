@@ -75,7 +75,7 @@ def test_closed_forms_at_known_points():
     np.testing.assert_allclose(theory.accumulate([1, 2, 3]), [1, 1.25, 1.25 + 1 / 9])
     np.testing.assert_allclose(theory.replace_multiple([1, 2, 3]), [1, 1.5, 1.5 + 1 / 3])
     assert 0 < theory.ACCUMULATE_BOUND - theory.accumulate(n)[-1] < 1e-5
-    assert abs(theory.SUBSAMPLE_LIMIT - theory.accumulate_subsample(n)[-1]) < 1e-4
+    assert abs(np.pi**2 / 2 - 2 - theory.accumulate_subsample(n)[-1]) < 1e-4
     np.testing.assert_allclose(theory.accumulate_fresh([1, 2], 32, 100), [1, 1 + 67 / (2 * 167)])
     np.testing.assert_allclose(theory.accumulate_fresh(n[:50], 2, 10**9), theory.accumulate(n[:50]), rtol=1e-7)
     with pytest.raises(ValueError, match="at least d \\+ 2 = 34; got 33"):

@@ -17,7 +17,7 @@ import pandas as pd
 from docutils import nodes
 
 from collapse_utils import claims
-from workflow import chapters, costs, gather, power, publish, scorecard, sweeps
+from workflow import bending, chapters, costs, gather, power, publish, scorecard, sweeps
 
 PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
@@ -37,6 +37,7 @@ MARKERS = {
     "<!-- figure -->": headline,
     "<!-- scorecard -->": scorecard.markdown,
     "<!-- summary -->": scorecard.summary,
+    "<!-- bending -->": bending.markdown,
     "<!-- costs -->": costs.menu,
     "<!-- changes -->": scorecard.changes,
 }

@@ -40,9 +40,6 @@ def accumulate_subsample(n):
     return pool + 1 - 1 / np.asarray(n, float)
 
 
-SUBSAMPLE_LIMIT = np.pi**2 / 2 - 2  # lim_{n→∞} accumulate_subsample(n)
-
-
 def accumulate_fresh(n, d: int, n_samples: int):
     """Risk under accumulate with new covariates in every batch, in units of the first risk (ours):
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import betaln, gamma, zeta
 
-LAST = 1e18  # ranks beyond it are one node
+_LAST = 1e18  # ranks beyond it are one node
 
 
 def zipf(beta: float, breaks=(), exact: int = 10_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -15,16 +15,16 @@ def zipf(beta: float, breaks=(), exact: int = 10_000) -> tuple[np.ndarray, np.nd
     """
     if not beta > 1:
         raise ValueError(f"zipf: the tail exponent beta must exceed 1, or the law has no sum; got {beta}.")
-    if any(not 1 <= k < LAST for k in breaks):
-        raise ValueError(f"zipf: breaks must be ranks from 1 to {LAST:g}; got {list(breaks)}.")
-    octaves = exact * 2.0 ** np.arange(np.ceil(np.log2(LAST / exact)))
-    edges = np.unique(np.concatenate([octaves, [LAST], [k for k in breaks if k > exact]])) + 0.5
+    if any(not 1 <= k < _LAST for k in breaks):
+        raise ValueError(f"zipf: breaks must be ranks from 1 to {_LAST:g}; got {list(breaks)}.")
+    octaves = exact * 2.0 ** np.arange(np.ceil(np.log2(_LAST / exact)))
+    edges = np.unique(np.concatenate([octaves, [_LAST], [k for k in breaks if k > exact]])) + 0.5
     x, w = np.polynomial.legendre.leggauss(16)
     half, middle = np.diff(np.log(edges)) / 2, np.log(edges[1:] * edges[:-1]) / 2
     later = np.exp(middle[:, None] + half[:, None] * x).ravel()
-    head, tail = np.arange(1.0, exact + 1), zeta(beta, LAST)
-    rank = np.concatenate([head, later, [LAST]])
-    weight = np.concatenate([np.ones(exact), (half[:, None] * w).ravel() * later, [tail * LAST**beta]])
+    head, tail = np.arange(1.0, exact + 1), zeta(beta, _LAST)
+    rank = np.concatenate([head, later, [_LAST]])
+    weight = np.concatenate([np.ones(exact), (half[:, None] * w).ravel() * later, [tail * _LAST**beta]])
     return rank, rank**-beta / zeta(beta), weight
 
 
