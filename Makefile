@@ -1,11 +1,11 @@
 # Each verb sets itself up: the environment in .venv is made once and remade when requirements change.
 PYTHON ?= python3
 VENV := .venv
-export SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS A B
+export SCALE CHAPTER P DECIDE SWEEP EXECUTOR JOBS GPUS A B
 RUN = PYTHONPATH="$(CURDIR)" OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow $@ --scale="$$SCALE" --chapter="$$CHAPTER" --set="$$P" \
-	--sweep="$$SWEEP" --executor="$$EXECUTOR" --cores="$$JOBS" --gpus="$$GPUS" --a="$$A" --b="$$B"
+	--decide="$$DECIDE" --sweep="$$SWEEP" --executor="$$EXECUTOR" --cores="$$JOBS" --gpus="$$GPUS" --a="$$A" --b="$$B"
 
-KNOWN := PYTHON VENV SCALE CHAPTER P SWEEP EXECUTOR JOBS GPUS A B SEEDS KILLS CORES POINTS
+KNOWN := PYTHON VENV SCALE CHAPTER P DECIDE SWEEP EXECUTOR JOBS GPUS A B SEEDS KILLS CORES POINTS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) COLLAPSE_% SNAKEMAKE_%,$(GIVEN))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; known are: $(KNOWN)))
@@ -29,7 +29,7 @@ book: $(VENV)/.ready    ## rerun every chapter, judge it, render the book (SCALE
 read: $(VENV)/.ready    ## render the book with its published outputs, execute nothing
 	@$(RUN)
 
-run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3" (EXECUTOR=slurm: on a cluster)
+run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3" (DECIDE=10: and again with more replicates where a verdict needs them, in ten minutes at most; EXECUTOR=slurm: on a cluster)
 	@$(RUN)
 
 sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path; JOBS=cores, GPUS=runs on a GPU at a time)

@@ -8,14 +8,15 @@ the stored evidence, so that every published verdict can be recomputed.
 import functools
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from scipy.special import bdtr, stdtrit
 
-FOLDER = Path(__file__).resolve().parents[1] / "book" / "claims"
+from collapse_utils import mirror
+
+FOLDER = mirror.PROJECT / "book" / "claims"
 MIME = "application/vnd.collapse.verdicts+json"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from collapse_utils import geometries, isomers, mirror
 
 ELEMENTS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53)
-SHIPPED = Path(__file__).resolve().parents[1] / "book" / "data" / "conformers.npz"
+SHIPPED = mirror.SHIPPED / "conformers.npz"
 SHIPPED_SHA256 = "46caeada365869c1ba6ebe48aa4ea6333ab2e7d0747414ee243535e2c83922a0"
 
 
@@ -180,7 +180,7 @@ def _fault(mol: Any, largest: int) -> str | None:
 
 
 def _shipped() -> Iterable[tuple[str, Any, None]]:
-    """The molecules of book/data/conformers.npz: SMILES and places of all atoms in thousandths of an Å."""
+    """The molecules of shipped/conformers.npz: SMILES and places of all atoms in thousandths of an Å."""
     from rdkit import Chem
 
     if not SHIPPED.is_file() or (found := mirror.digest(SHIPPED)) != SHIPPED_SHA256:

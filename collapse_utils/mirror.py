@@ -4,6 +4,20 @@ import hashlib
 import os
 from pathlib import Path
 
+PROJECT = Path(__file__).resolve().parents[1]
+SHIPPED = PROJECT / "shipped"
+
+
+def project_file(file: str) -> Path:
+    """Return the path of a file or folder of the project, e.g. "benchmarks/pruning.json"; the run card knows what it holds.
+
+    file: plain text, from the project's folder. Raises OSError where it is missing.
+    """
+    path = PROJECT / file
+    if not path.exists():
+        raise OSError(f"project_file: {file} must lie in the project; got no such file; restore it, e.g. by `git checkout`.")
+    return path
+
 
 def fetch(name: str, file: str, wanted: str | None = None, url: str | None = None) -> Path:
     """Return the path of a data set's file, checked against its digest `wanted` ("sha256:…" or "md5:…"; None: not checked).

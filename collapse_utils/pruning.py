@@ -19,14 +19,16 @@ import numpy as np
 import torch
 from torch import nn
 
-SHIPPED = Path(__file__).resolve().parents[1] / "models"
+from collapse_utils import mirror
+
+SHIPPED = mirror.SHIPPED
 ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
 
 
 def load(model_id: str):
     """Return the model, in float32 and evaluation mode, and its tokenizer: deep-thin, a local folder, or a name on the hub.
 
-    deep-thin is the decoder that lies in models/, with the command that trained it and that for a bigger sister, deep-thin-24.
+    deep-thin is the decoder that lies in shipped/, with the command that trained it and that for a bigger sister, deep-thin-24.
     Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for a folder
     without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve or be read.
     """
@@ -34,7 +36,7 @@ def load(model_id: str):
     ours = model_id.startswith("deep-thin")
     folder = SHIPPED / model_id if ours else Path(os.path.expandvars(model_id)).expanduser()
     if ours or folder.is_dir():
-        how = "train it as models/README.md says" if ours else "write it with save_pretrained"
+        how = "train it as shipped/README.md says" if ours else "write it with save_pretrained"
         for needed in ("config.json", "*.safetensors", "tokenizer*.json"):
             if not any(folder.glob(needed)):
                 raise OSError(f"load: {folder} must hold {needed}; no such file; {how}.")

@@ -57,7 +57,7 @@ def test_a_rung_for_a_gpu_runs_tiny_on_the_cpu(chapter, rung, judged, folder, tm
     """Its own parameters, but for the model, the text, the device, and what only costs time; the official exams where they are."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
-    card = json.loads((chapters.ROOT / "models/deep-thin/card.json").read_text(encoding="utf-8"))
+    card = json.loads((chapters.ROOT / "shipped/deep-thin/card.json").read_text(encoding="utf-8"))
     for i, document in enumerate(docstrings.read(card["held out"][:60])):
         (tmp_path / f"{i}.txt").write_text(document, encoding="utf-8")
     wanted = chapters.plan(chapter, rung).overrides

@@ -10,7 +10,7 @@ import pytest
 import transformers
 
 from collapse_utils import claims, docstrings, exams, language, pruning
-from models import deep_thin
+from shipped import deep_thin
 
 FOLDER = pruning.SHIPPED / "deep-thin"
 CARD = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
@@ -100,7 +100,7 @@ def test_a_run_of_the_command_ends_with_a_model_and_its_card(tmp_path, monkeypat
     assert nats.sum() / counts.sum() < np.log(300)  # a few steps are better than a uniform guess
     for part in card["judged, nats per token"].values():
         assert np.isfinite(list(part.values())).all()
-    with pytest.raises(OSError, match=r"must hold config\.json; no such file; train it as models/README\.md says"):
+    with pytest.raises(OSError, match=r"must hold config\.json; no such file; train it as shipped/README\.md says"):
         pruning.load("deep-thin-none")
 
 

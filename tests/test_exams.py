@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from collapse_utils import docstrings, exams, pruning, texts
 from collapse_utils.tokens import cut
-from models.trigram import KneserNey
+from shipped.trigram import KneserNey
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", ".", "a", "house"]
 
@@ -224,7 +224,7 @@ def test_the_trigram_is_a_law_and_knows_its_source(seed):
 
 
 def test_rows_of_the_shipped_text_belong_to_no_training_document():
-    card = json.loads((Path(__file__).parents[1] / "models/deep-thin/card.json").read_text())
+    card = json.loads((Path(__file__).parents[1] / "shipped/deep-thin/card.json").read_text())
     assert not set(card["held out"]) & set(card["validation"])
     held, other = docstrings.read(card["held out"][:40]), docstrings.read(card["validation"][:40])
     passages = [

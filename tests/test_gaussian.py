@@ -198,6 +198,35 @@ def test_samples_have_the_fitted_law(seed):
     assert abs((white[:, 0] * white[:, 1]).sum() / (0.5 * np.sqrt(4000))) < 5.5
 
 
+@pytest.mark.parametrize(("d", "m"), [(None, 5), (3, 7), (4, 6)])
+def test_a_chain_may_shrink_far_below_the_rounding_of_its_mean(d, m, seed):
+    """120 fits, the spread ends below 1e-15 of the mean; the logarithm is on its law, and the rows alone would be refused."""
+    fits = 120
+    run = replicate(chains(regimes.replace, 0, 0.5, d, m, fits), 4000, np.random.default_rng(seed), chunk=400)["log_determinant"]
+    mean, variance = theory.log_determinant(fits, m, 0, d or 1, bias=0.5)
+    z, level = surprise(run, mean)
+    assert z < level
+    assert mean[-1] < -2 * 15 * np.log(10)
+    assert np.abs(run.m2 / (run.n - 1) / variance - 1).max() < 0.15  # s.e. of the ratio ≤ √3/√4,000 = 0.027
+
+    def as_rows(history, rng):
+        return Ensemble(history[-1].rows)
+
+    with pytest.raises(ValueError, match="shorten the chain"):
+        chains(as_rows, 0, 0.5, d, m, fits)(400, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("d", [None, 3])
+def test_drawn_rows_have_the_moments_of_their_rows(d, seed):
+    rng = np.random.default_rng(seed)
+    model = gaussian.fit(1, bias=0.6)(Ensemble(rng.standard_normal((9, 5, d) if d else (9, 5)) + 2), rng)
+    drawn = model.sample(8, rng)
+    ours, theirs = (gaussian.fit(1)(data, rng) for data in (drawn, Ensemble(drawn.rows)))
+    np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12)
+    np.testing.assert_allclose(ours.variance, theirs.variance, rtol=1e-12)
+    np.testing.assert_allclose(ours.log_determinant, theirs.log_determinant, atol=1e-12)
+
+
 def test_errors_say_what_must_hold():
     with pytest.raises(ValueError, match="ddof must be 0 or 1"):
         gaussian.fit(2)
@@ -205,5 +234,7 @@ def test_errors_say_what_must_hold():
         gaussian.fit(0)(Ensemble(np.zeros((1, 3))), None)
     with pytest.raises(ValueError, match="shorten the chain"):
         gaussian.fit(0)(Ensemble(1e6 + 1e-9 * np.ones((4, 3))), None)
+    with pytest.raises(ValueError, match="shorten the chain"):  # below any number
+        chains(regimes.replace, 0, 1e-9, fits=100)(4, np.random.default_rng(0))
     with pytest.raises(ValueError, match="must exceed d = 4"):
         theory.log_determinant(3, 4, 0, d=4)

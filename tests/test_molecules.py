@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import tarfile
+import types
 from itertools import islice
 
 import numpy as np
@@ -16,7 +17,6 @@ from collapse_utils import (
     claims,
     conformers,
     diffusion,
-    enumeration,
     feedback_loop,
     geometries,
     isomers,
@@ -27,6 +27,7 @@ from collapse_utils import (
 from collapse_utils.equivariant import Denoiser, centred
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
+from shipped import conformers as enumeration
 
 
 @pytest.fixture(autouse=True)
@@ -475,6 +476,61 @@ def test_seen_knows_the_mirror_and_the_other_side():
     for name, mol in places.items():
         frame = mol.GetConformer().GetPositions()
         assert isomers.seen(isomers.bare(mol), frame) == isomers.seen(isomers.bare(mol), -frame) == name
+
+
+@pytest.mark.parametrize(
+    ("line", "rows", "several"),
+    [
+        ("CC=C=CC", 1, True),  # an allene with two hands
+        ("CC(F)=C=C(C)Cl", 1, True),
+        ("CC=C=C=C=CC", 1, True),
+        ("CC=C=CC=C=CC", 2, True),  # two hands, and the meso form
+        ("CC=C=C", 0, False),  # an end with two hydrogens
+        ("CC(C)=C=CC", 0, False),
+        ("CC=C=O", 0, False),
+        ("CN=C=NC", 0, False),  # turns over
+        ("CC=C=C=CC", 1, False),  # a butatriene: two sides, no hand
+    ],
+)
+@pytest.mark.parametrize("hydrogens", [True, False])
+def test_mirrored_allenes_are_told_apart(line, rows, several, hydrogens, seed):
+    """Many embeddings hold both forms; a mirrored one is the other hand, or the same side; turning it changes nothing."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    built = isomers.built(line)
+    AllChem.EmbedMultipleConfs(built, 40, randomSeed=1 + seed % 1000)
+    mol = built if hydrogens else isomers.bare(built)
+    Chem.SanitizeMol(mol)
+    places = [conformer.GetPositions() for conformer in mol.GetConformers()]
+    places = [frame for frame in places if "?" not in isomers.seen(mol, frame)]  # long rows are embedded with any twist
+    turn = Rotation.random(random_state=seed).as_matrix()
+    assert not isomers.elements(mol)
+    assert len(isomers.cumulated(mol)) == rows
+    names = [isomers.seen(mol, frame) for frame in places]
+    assert {isomers.seen(mol, frame @ turn + 3) for frame in places[:3]} == set(names[:3])
+    assert len(set(names)) == (rows + 1 if rows else 1)
+    order = np.random.default_rng(seed).permutation(mol.GetNumAtoms())
+    other = Chem.RenumberAtoms(mol, order.tolist())
+    assert [isomers.seen(other, frame[order]) for frame in places] == names
+    graph = types.SimpleNamespace(mols=(mol,))
+    rest, owner = np.stack(places), np.zeros(len(places), int)
+    found = isomers.compare(graph, (owner, rest), (owner, -rest))
+    if not rows:
+        assert not len(found["owner"])
+    elif rows == 1:
+        kind = np.array(names) == names[0]
+        assert np.array_equal(found["mirrored"], kind if several else np.zeros(len(kind), bool))
+        assert np.array_equal(found["same"], ~kind if several else kind)
+        assert found["chiral"].all() == several
+
+
+def test_no_shipped_molecule_has_cumulated_double_bonds():
+    """So the published numbers of the chapter know nothing of hands of allenes."""
+    from rdkit import Chem
+
+    row = Chem.MolFromSmarts("*=*=*")
+    assert not [name for name, mol, _ in conformers._shipped() if mol.HasSubstructMatch(row)]
 
 
 def test_the_split_is_by_graph_and_does_not_move(known, tmp_path):

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from collapse_utils import params
-from workflow import cards, chapters
+from workflow import cards, chapters, definitions
 
 ROOT = cards.ROOT
 PACKAGE = sorted((ROOT / "collapse_utils").rglob("*.py"))
@@ -49,9 +50,10 @@ def test_modules_import_from_the_layers_below_only(path):
     shared = {"data", "metrics", "training", "tokens", "decoding", "ensembles", "corpora", "mirror", "strided"}
     shared |= {"diffusion", "equivariant", "geometries", "conformers", "isomers"}
     allowed = {1: {"data", "tokens", "mirror"}, 2: shared}.get(layer(own), set())
-    for name in cards._imports(source):
-        if own != "collapse_utils" and name not in ("collapse_utils", own, "collapse_utils.theory"):
-            assert name.split(".")[1] in allowed, f"{own} imports {name}"
+    for name in definitions.imports(ast.walk(ast.parse(source))).values():
+        part = name.split(".")[1:2]
+        if own != "collapse_utils" and name.startswith("collapse_utils.") and part not in ([], ["theory"], ["feedback_loop"]):
+            assert part[0] in {*allowed, "mirror"} or name.startswith(own), f"{own} imports {name}"
     if layer(own) == 1 or ".theory" in own:
         assert "torch" not in source
     code = [line for line in source.splitlines() if line.strip() and not line.strip().startswith("#")]
@@ -138,7 +140,7 @@ def test_scales_and_claims_name_existing_things():
     assert set(rungs) <= set(CHAPTERS)
     for chapter, scales in rungs.items():
         for scale in scales:
-            if scale not in ("resources", "cost"):
+            if scale not in ("resources", "cost", "replicates"):
                 params.validate(
                     chapters.declared(chapter, chapters.read(chapter)), scales[scale] or {}, where=f"{chapter} {scale}"
                 )
@@ -170,3 +172,51 @@ def test_displayed_formulas_stand_in_paragraphs_of_their_own(name):
         lines = cell.source.split("\n") if cell.cell_type == "markdown" else []
         for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
             assert not (re.fullmatch(r"\$\$.+\$\$", line.strip()) and (before.strip() or after.strip())), line
+
+
+NUMBERED = r"(?i)\b(equations?|eqs?\.|exercises?|chapters?|theorems?|lemmas?|propositions?|corollar(?:y|ies)|figures?|figs?\.|tables?) \(?\d"
+# a number that a paper gave stands beside the paper:
+ELSEWHERE = r"(?i)paper|\{cite|et al|the same|our count|gerstgrasser|kazdan|shumailov|dohmatob|alemohammad"
+
+
+def shown_texts():
+    """(Where, text) of everything written by hand that a page shows: prose, captions, words in the figures of a cell, sweeps."""
+    for page in sorted((ROOT / "book").glob("*.md")):
+        yield page.name, page.read_text(encoding="utf-8")
+    for sweep in sorted((ROOT / "sweeps").rglob("*.yml")):
+        yield sweep.name, sweep.read_text(encoding="utf-8")
+    for chapter in CHAPTERS:
+        for cell in chapters.read(chapter).cells:
+            where = f"{chapter} {cell.id}"
+            if cell.cell_type == "markdown":
+                yield where, cell.source
+            else:
+                strings = [node.value for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Constant)]
+                figure = cell.metadata.get("mystnb", {})
+                strings += [figure.get("figure", {}).get("caption"), figure.get("image", {}).get("alt")]
+                yield where, "\n".join(text for text in strings if isinstance(text, str))
+
+
+def test_nobody_types_a_number_that_the_book_gives():
+    """Equations, exercises, theorems and figures are numbered when the book is rendered: a number typed beside one goes stale."""
+    typed = [
+        f"{where}: {line.strip()[:120]}"
+        for where, text in shown_texts()
+        for line in text.splitlines()
+        if re.search(NUMBERED, line) and not re.search(ELSEWHERE, line)
+    ]
+    assert typed == []
+
+
+def test_the_citation_has_the_version_of_the_package():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+
+
+def test_titles_of_the_references_are_plain_text():
+    """The bibliography is no TeX: a formula in a title is shown as its source."""
+    titles = re.findall(
+        r"^\s*(?:book)?title\s*=\s*\{(.*)\},$", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"), re.M
+    )
+    assert len(titles) > 30
+    assert [title for title in titles if re.search(r"[$\\^_]", title)] == []

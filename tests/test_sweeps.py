@@ -26,7 +26,7 @@ import yaml
 
 from collapse_utils import claims, plot
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, figures, gather, scorecard, sweeps
+from workflow import cards, chapters, costs, figures, files, gather, scorecard, spelling, sweeps
 from workflow.cards import ROOT
 
 SMALL = {
@@ -93,7 +93,7 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
         ({"grids": {"d": [4]}}, r"line \d+: unknown key 'grids'"),
         ({"grid": {"d": 4}}, r"line \d+: grid: d must be a list of values"),
         ({"grid": {"d": [4, "many"]}}, r"line \d+: .*must be a valid integer; got 'many'"),
-        ({"grid": {"d": [4, 1000]}}, r"line \d+: .*d: must be less than or equal to 200; got 1000"),
+        ({"grid": {"d": [4, 1000]}}, r"line \d+: .*d: must be between 2 and 200; got 1000"),
         ({"grid": {"d": [4, 4]}}, r"every point must be listed once"),
         ({"zip": {"seed": [1, 2], "dof": [5.0]}}, r"line \d+: zip: dof must have as many values as seed \(2\); got 1"),
         ({"zip": {"d": [4]}}, r"line \d+: d is varied twice"),
@@ -111,9 +111,24 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
         ({"show": {"x": "d", "y": "acc-last", "lines": "seed"}}, r"show: lines must be a parameter that is varied"),
         ({"show": {"x": "d"}}, r"line \d+: show has the keys .*x and y at least"),
         ({"show": {"x": "d", "y": 3}}, r"line \d+: show: y and theory are names of numbers"),
-        (HEAD + "grid: {d: [!foo 5]}", r"line 4: '5' is no value in YAML"),
-        (HEAD + "grid:\n  d: [4,\n   2001-13-45]", r"line 6: '2001-13-45' is no value in YAML \(month must be in 1..12"),
-        (HEAD + "grid: {d: !foo [5]}", r"line 4: a list is no value in YAML"),
+        (HEAD + "grid: {d: [!foo 5]}", r"line 4: '5' is no value \(the tag !foo is unknown\); put text in quotes"),
+        (HEAD + "grid:\n  d: [4,\n   2001-13-45]", r"line 6: .*must be a valid integer; got '2001-13-45'"),
+        (HEAD + "grid: {d: !foo [5]}", r"line 4: grid: d must be a list of values"),
+        (HEAD + "grid: {d: [[5, !foo 5]]}", r"line 4: the tag !foo is unknown"),
+        (HEAD + "grid:\n  d: [4,\n   010]", r"line 6: '010' is no value \(a whole number does not begin with 0: write 10\)"),
+        (HEAD + "grid: {d: [1:30]}", r"line 4: .*must be a valid integer; got '1:30'"),
+        (HEAD + "grid: {d: [0x1F]}", r"line 4: .*must be a valid integer; got '0x1F'"),
+        (HEAD + "grid: {d: &a [*a]}", r"line 4: it stands within itself"),
+        (HEAD + "grid: {d: []}", r"line 4: grid: d has no values: the list is empty"),
+        (HEAD + "zip: {d: [], seed: []}", r"line 4: zip: d has no values: the list is empty"),
+        (HEAD + "points: []", r"line 4: points has no mappings: the list is empty"),
+        (HEAD + "points:\n- {d: 4, seed: 1}\n- {d: 5}", r"line 6: points must all give the same parameters, d, seed; got d"),
+        (HEAD + "question: 5\ngrid: {d: [4]}", r"line 4: question must be given, as text; got 5; put it in quotes"),
+        ({"retries": True}, r"line \d+: retries must lie between 0 and 10; got True"),
+        ({"show": {"x": "d", "y": []}}, r"line \d+: show: y and theory are names of numbers; got \[\[\]\]"),
+        ({"show": {"x": "d", "y": {"acc-last": None}}}, r"line \d+: show: labels and names are text; got"),
+        ({"grid": {"d": [4], "noise": [1.0, 2]}, "zip": {"seed": [0]}, "show": {"x": "seed", "y": "acc-last", "log": "x"}},
+         r"line \d+: show: log x needs values above 0; got \[0, 0\]"),
         (HEAD + "grid: {[1, 2]: [5]}", r"line 4: a key must be a word; got a list"),
         (HEAD + "? [1, 2]\n: 5", r"line 4: a key must be a word; got a list"),
         (HEAD + "grid: {d: [4]}\ngrid: {d: [5]}", r"line 5: grid stands there twice"),
@@ -133,8 +148,87 @@ def test_a_chapter_is_named_as_on_the_command_line(tmp_path):
 def test_a_missing_or_broken_file_is_refused(tmp_path):
     with pytest.raises(chapters.ChapterError, match="must name one of: .*linear_phase"):
         sweeps.read("linear_phases")
-    with pytest.raises(chapters.ChapterError, match="cannot be read"):
+    with pytest.raises(files.FileError, match=r"small\.yml cannot be read \(line 2: .*\); mend it"):
         sweeps.read(write(tmp_path, "title: [1,"))
+
+
+ODD = [5, "5", True, "True", None, "None", 1e-05, "1e-05", 0.5, "mixture(0.05)", "a/b", "a_b", "/a/b", "../../up", "..", "", "a b",
+       ["full", "head"], ["full"], "full", [], [[1], [2]], "x" * 300, "é" * 300, "x" * 299, "a\nb", "010"]  # fmt: skip
+
+
+def test_any_value_names_a_folder_of_its_own_within_the_sweep(tmp_path):
+    folders = [spelling.folder({"value": value}) for value in ODD]
+    assert len(set(folders)) == len(ODD)
+    for folder in folders:
+        (tmp_path / folder).mkdir()  # one level, short enough, and not there yet
+        assert (tmp_path / folder).resolve().parent == tmp_path
+    plain = {"d": 40, "noise": 0.5, "rate": 1e-05, "third": "mixture(0.05)", "corpus": "tinystories+novels", "hydrogens": True}
+    assert spelling.folder(plain) == "d~40/noise~0.5/rate~1e-05/third~mixture(0.05)/corpus~tinystories+novels/hydrogens~True"
+    assert spelling.folder({"others": ["full", "head"]}).startswith("others~full,head-")
+
+
+def test_a_table_holds_any_value_and_gives_it_back(tmp_path):
+    columns = {
+        "list": [["full", "head"], [], ["full"]],
+        "none": [None, 5, 1e-05],
+        "mixed": [1, "one", True],
+        "large": [2**70, 1, 2],
+    }
+    plain = {"number": [1, 0.5, 1e-05], "text": ["a", "[1]", "5"], "switch": [True, False, True]}
+    points = [dict(zip(columns | plain, row, strict=True)) for row in zip(*(columns | plain).values(), strict=True)]
+    assert spelling.as_json(points) == list(columns)
+    pd.DataFrame(spelling.rows(points)).to_parquet(tmp_path / "points.parquet")
+    table = pd.read_parquet(tmp_path / "points.parquet")
+    assert table["list"].tolist() == ['["full", "head"]', "[]", '["full"]']
+    assert table[list(plain)].to_dict("list") == plain
+    back = [spelling.point(row, list(columns)) for row in table.to_dict("records")]
+    assert back == points
+
+
+def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(tmp_path, monkeypatch):
+    """Runs as the chapters published them, at points of lists and of true and false: the table, the figure, the page."""
+    monkeypatch.setattr(chapters, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(gather, "SWEEPS", tmp_path / "results" / "sweeps")
+    lists = {"chapter": "10b", "grid": {"others": [["full", "head"], ["full"], []], "rate": [0.00001, 0.001]}}
+    lists["show"] = {"x": "rate", "y": "healing-quarter-lora", "panels": "others"}
+    switches = {
+        "chapter": "06b",
+        "grid": {"hydrogens": [True, False]},
+        "show": {"x": "hydrogens", "y": "drawn", "lines": "hydrogens"},
+    }
+    for name, content in (("lists", lists), ("switches", switches)):
+        if name == "switches":
+            content["show"]["y"] = next(iter(chapters.published("06b_molecules", "laptop", "numbers")))
+        sweep = sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | content, name))
+        runs = sweeps.plans(sweep)
+        for planned in runs:
+            shutil.copytree(chapters.RESULTS / "laptop" / planned.chapter, planned.folder)
+            shutil.copy(chapters.source(planned.chapter), planned.folder / "executed.ipynb")
+        table = gather.gather(sweep, runs)
+        assert (table["state"] == "done").all()
+        for point, instance in zip(sweep.points, sweep.instances, strict=True):
+            assert (sweep.folder / instance / f"{sweep.chapter}.ipynb").exists(), point
+        gather.publish(sweep, table)
+        page = gather.markdown(sweep)
+        assert page.count("data:image/png") == 2
+        assert page.count(" download>notebook") == len(runs)
+        verdicts = gather.verdicts(table)
+        assert len(verdicts) > 3
+        assert (verdicts[["holds", "fails", "inconclusive"]].sum(axis=1) == len(runs)).all()
+    assert '["full", "head"]' in gather.markdown(
+        sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | lists, "lists"))
+    )
+    costs._recorded.cache_clear()
+    monkeypatch.setattr(chapters, "RESULTS", tmp_path / "results")
+    shutil.rmtree(tmp_path / "build")
+    assert [entry["overrides"]["others"] for entry in costs._recorded("10b_healing")][::2] == lists["grid"]["others"]
+    assert {entry["overrides"]["hydrogens"] for entry in costs._recorded("06b_molecules")} == {True, False}
+    costs._recorded.cache_clear()
+
+
+def test_a_file_whose_name_begins_with_a_dot_is_refused(tmp_path):
+    with pytest.raises(chapters.ChapterError, match="must not begin with a dot"):
+        sweeps.read(write(tmp_path, SMALL, ".."))  # its folder would be that of all runs, which gathering replaces
 
 
 def test_a_thousand_points_are_planned_quickly(tmp_path):
@@ -422,6 +516,26 @@ def test_figures_have_the_colours_of_the_book_and_words_on_their_axes():
     assert narrow[1] < narrow[0]
 
 
+def test_a_share_is_a_number_on_its_axis_and_a_regime_without_one_a_level():
+    sweep = sweeps.read("real_share_vae")
+    table = pd.read_parquet(gather.SWEEPS / "real_share_vae" / "points.parquet")
+    ax = plt.figure().add_subplot()
+    figures._panel(ax, sweep, table)
+    drawn = {bars.get_label(): bars.lines[0] for bars in ax.containers}
+    shares = drawn["mixture(p), last fit"].get_xdata().tolist()
+    assert shares == [float(name.split("(")[1][:-1]) for name in table["third"] if "mixture" in name]
+    (level,) = [line for line in ax.lines if line.get_label() == "accumulate-subsample, last fit"]
+    assert level.get_ydata()[0] == table.set_index("third")["vae-third"]["accumulate_subsample"]
+    plt.close()
+
+
+@pytest.mark.parametrize("name", sweeps.names())
+def test_a_published_figure_has_words_of_its_own_for_what_it_varies(name):
+    """The comment in a parameters cell is written for who sets the parameter, not for who reads an axis."""
+    show = sweeps.read(name).show
+    assert {show[key] for key in ("x", "panels", "lines") if key in show} <= set(show.get("names", {}))
+
+
 def test_a_dead_kernel_is_named(copy):
     notebook = copy / "notebooks" / "02_linear_models.ipynb"
     text = notebook.read_text(encoding="utf-8")
@@ -463,8 +577,8 @@ def test_runs_are_kept_in_a_store_also_those_that_are_done_already(copy, tmp_pat
         assert archive.read(f"{folder.name}/card.json") == (folder / "card.json").read_bytes()
     monkeypatch.setenv("COLLAPSE_STORE", "nowhere://bucket")
     refused = run(copy, "--sweep", file)
-    assert refused.returncode == 1
-    assert "not all are stored in nowhere://bucket" in refused.stderr
+    assert refused.returncode == 2
+    assert "COLLAPSE_STORE: no storage plugin that is installed (fs) knows 'nowhere://bucket'" in refused.stderr
 
 
 @pytest.mark.parametrize("name", sweeps.names())
@@ -578,7 +692,8 @@ def test_words_that_a_page_cites_are_no_columns(tmp_path):
     """A chapter may cite words (a list of steps); a sweep gathers its numbers."""
     pd.DataFrame([{"first": 1.5, "steps": "4.9, 3.7"}]).to_parquet(tmp_path / "summary.parquet")
     cited = {
-        name: {"column": name, "spec": spec, "table": "summary", "where": {}} for name, spec in (("first", ".2f"), ("steps", "s"))
+        name: {"column": name, "spec": spec, "table": "summary", "where": {}, "text": "1.50"}
+        for name, spec in (("first", ".2f"), ("steps", "s"))
     }
     (tmp_path / "numbers.json").write_text(json.dumps(cited), encoding="utf-8")
     assert gather._numbers(types.SimpleNamespace(folder=tmp_path)) == {"first": 1.5}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,32 @@ def test_every_image_has_an_alternative_text(book):
         assert all(re.search(r'alt="[^"]{40,}"', image) for image in images), chapter
 
 
+def test_the_inventory_and_the_pages_name_the_book_and_its_version(book):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    lines = (HTML / "objects.inv").read_bytes().split(b"\n", 3)
+    assert [line.decode() for line in lines[1:3]] == ["# Project: Model collapse, line by line", f"# Version: {version}"]
+    for page in [HTML / "book" / "intro.html", *(HTML / "notebooks" / f"{chapter}.html" for chapter in CHAPTERS)]:
+        (said,) = re.findall(r'<meta name="description" content="([^"]+)">', page.read_text(encoding="utf-8"))
+        assert 40 < len(said) < 220, page.name
+        assert not re.search(r"\\|\[]", said), said
+
+
+# What is wider than its place: displayed formulas, formulas in the text, tables; each with the box that scrolls it, if any.
+WIDE = """() => [...document.querySelectorAll('article div.math mjx-container, article span.math, article table')].flatMap(item => {
+  const inner = item.querySelector('mjx-math') ?? item, place = item.matches('table') ? item.parentElement : item;
+  if (inner.getBoundingClientRect().right <= place.getBoundingClientRect().right + 2) return [];
+  const box = item.closest('.table-wrap, .pst-scrollable-table-container, div.output, mjx-container[display], span.math');
+  const scrolls = box !== null && ['auto', 'scroll'].includes(getComputedStyle(box).overflowX);
+  return [[item.tagName, scrolls, item.textContent.slice(0, 60)]];
+})"""
+UNREACHED = """() => [...document.querySelectorAll('article :is(.table-wrap, .pst-scrollable-table-container)')]
+  .filter(box => (box.scrollWidth > box.clientWidth && box.tabIndex !== 0) || !box.getAttribute('role') || !box.getAttribute('aria-label')).length"""
+
+
 @pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: browser tests run where Debian's chromium is installed"
 )
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1300), ("dark", 1300), ("light", 390)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_pages_in_a_browser_without_a_network(book, scheme, width):
     from playwright.sync_api import sync_playwright
 
@@ -113,7 +136,15 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
         page, errors, requests = context.new_page(), [], []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: requests.append(request.url))
-        pages = ["intro", "running", "scorecard", "notation", *(f"sweeps/{name}" for name in sweeps.names())]
+        pages = [
+            "intro",
+            "running",
+            "scorecard",
+            "notation",
+            "data",
+            "differences",
+            *(f"sweeps/{name}" for name in sweeps.names()),
+        ]
         for name in [*(f"book/{page}" for page in pages), *(f"notebooks/{chapter}" for chapter in CHAPTERS)]:
             page.goto(f"file://{HTML}/{name}.html")
             page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
@@ -124,6 +155,10 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
             )
             assert raw == 0 or done >= raw, name
             assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1, name
+            wide = page.evaluate(WIDE)
+            assert [item for item in wide if not item[1]] == [], f"{name}: cut"
+            assert wide == [] or width < 1280, f"{name}: wider than its place"
+            assert page.evaluate(UNREACHED) == 0, f"{name}: a wide table that the keyboard does not reach"
         browser.close()
     assert [error for error in errors if "theme mode" not in error] == []  # the theme reports its own first start
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
@@ -147,10 +182,15 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
         (["cost", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
         (["book", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
         (["run", "--chapter", "02", "--set", "d=5 d=6"], "d is given twice, the second time as '6'; give it once"),
-        (["run", "--chapter", "02", "--set", "d=[1,2"], "d: '[1,2' is no value in YAML"),
-        (["run", "--chapter", "02", "--set", "d=@x"], "d: '@x' is no value in YAML"),
-        (["run", "--chapter", "02", "--set", "d=2001-13-45"], "d: '2001-13-45' is no value in YAML (month must be in 1..12)"),
-        (["run", "--chapter", "02", "--set", "d=!!python/x"], "d: '!!python/x' is no value in YAML"),
+        (["run", "--chapter", "02", "--set", "d=[1,2"], "d: '[1,2' is no value (did not find expected"),
+        (["run", "--chapter", "02", "--set", "d=@x"], "d: '@x' is no value (found character"),
+        (["run", "--chapter", "02", "--set", "d=2001-13-45"], "d: must be a valid integer; got '2001-13-45' (str)"),
+        (["run", "--chapter", "02", "--set", "d=!!python/x"], "d: '!!python/x' is no value (the tag !!python/x is unknown)"),
+        (
+            ["run", "--chapter", "02", "--set", "seed=010"],
+            "seed: '010' is no value (a whole number does not begin with 0: write 10)",
+        ),
+        (["run", "--chapter", "02", "--set", "seed=1:30"], "seed: must be a valid integer; got '1:30' (str)"),
         (["run", "--chapter", "04", "--set", 'size="a b" seed=3'], "got 'a b' (str)"),
         (["run", "--cores", "0"], "JOBS (--cores) must be a whole number from 1; got '0'"),
         (["run", "--gpus", "one"], "GPUS (--gpus) must be a whole number from 1; got 'one'"),
@@ -205,9 +245,7 @@ def test_a_corrupt_notebook_and_an_unread_parameter(copy):
     done = workflow("run", "--chapter", "02", cwd=copy)
     assert done.returncode == 2
     assert "notebooks/02_linear_models.ipynb cannot be read" in done.stderr
-    path.write_text(
-        text.replace("seed: NonNegativeInt = 0", "seed: NonNegativeInt = 0\\nspare: NonNegativeInt = 0"), encoding="utf-8"
-    )
+    path.write_text(text.replace("seed: AtLeast[0] = 0", "seed: AtLeast[0] = 0\\nspare: AtLeast[0] = 0"), encoding="utf-8")
     done = workflow("run", "--chapter", "02", cwd=copy)
     assert done.returncode == 2
     assert "no cell reads the parameter 'spare'" in done.stderr

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, compare, costs, engine, gather, publish, scorecard, sweeps
+from workflow import cards, chapters, check, compare, costs, engine, files, gather, power, publish, scorecard, sweeps
 from workflow.execute import ExecutionError
 
 EXECUTOR = "snakemake_executor_plugin_"
@@ -19,13 +19,13 @@ EXECUTOR = "snakemake_executor_plugin_"
 USED = {  # what each verb takes
     "book": ("scale", "chapter", "set", "cores", "executor", "gpus"),
     "read": (),
-    "run": ("scale", "chapter", "set", "cores", "executor", "gpus"),
+    "run": ("scale", "chapter", "set", "decide", "cores", "executor", "gpus"),
     "sweep": ("sweep", "cores", "executor", "gpus"),
     "compare": ("a", "b"),
     "cost": ("scale", "chapter", "set", "sweep", "cores"),
     "publish": ("chapter", "sweep", "cores", "executor", "gpus"),
 }
-IN_MAKE = {name: name.upper() for name in ("scale", "chapter", "sweep", "executor", "gpus", "a", "b")} | {
+IN_MAKE = {name: name.upper() for name in ("scale", "chapter", "sweep", "decide", "executor", "gpus", "a", "b")} | {
     "set": "P",
     "cores": "JOBS",
 }
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--scale", default="", help="smoke (if not given), laptop, gpu or paper")
     parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
     parser.add_argument("--set", default="", help='parameters, e.g. "n_generations=20 seed=3"')
+    parser.add_argument("--decide", default="", help="minutes a chapter for reruns with as many replicates as a verdict needs")
     parser.add_argument("--sweep", default="", help="a file of sweeps/ by its name, or any file by its path")
     parser.add_argument("--cores", default="", help="cores here (if not given, all); on a cluster, jobs at a time")
     parser.add_argument("--executor", default="", help="a Snakemake executor, e.g. slurm; its settings in $SNAKEMAKE_PROFILE")
@@ -56,7 +57,7 @@ def main() -> int:
             return verb(args)
         with engine.only_one() as args.lock:
             return verb(args)
-    except (chapters.ChapterError, ParameterError, ExecutionError) as error:
+    except (chapters.ChapterError, files.FileError, ParameterError, ExecutionError) as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
@@ -80,6 +81,7 @@ def _check(args) -> None:
         if not (value.isdecimal() and int(value) > 0):
             raise chapters.ChapterError(f"{IN_MAKE[name]} (--{name}) must be a whole number from 1; got {value!r}.")
         setattr(args, name, int(value))
+    args.decide = _minutes(args.decide)
     modules = [found.name for found in pkgutil.iter_modules() if found.name.startswith(EXECUTOR)]
     installed = [name.removeprefix(EXECUTOR).replace("_", "-") for name in modules if not name.endswith("_jobstep")]
     if args.executor and args.executor not in installed:
@@ -87,6 +89,19 @@ def _check(args) -> None:
             f"EXECUTOR must be one of those installed, {', '.join(installed)}; got {args.executor!r}; others: pip install snakemake-executor-plugin-<name>."
         )
     args.scale = args.scale or "smoke"
+    if args.verb in ("book", "read"):
+        check.pages()
+
+
+def _minutes(text: str) -> float:
+    """The minutes of DECIDE; 0 where it was not given."""
+    try:
+        minutes = float(text or 0)
+    except ValueError:
+        minutes = -1.0
+    if not 0 < minutes < float("inf") and text:
+        raise chapters.ChapterError(f"DECIDE (--decide) must be minutes, a number above 0, e.g. DECIDE=10; got {text!r}.")
+    return minutes
 
 
 def book(args) -> int:
@@ -120,10 +135,16 @@ def read(args) -> int:
 
 
 def run(args) -> int:
-    """Execute chapters and print their verdicts."""
+    """Execute chapters and print their verdicts; with DECIDE again with more replicates, where a verdict is inconclusive."""
     runs, failed = _execute_chapters(args)
     wrong = _judge(runs, show=True)
-    return 1 if failed or wrong else 0
+
+    def again(plan: chapters.Run, settings: str) -> bool:
+        done, missing = engine.execute([plan], {"scale": plan.scale, "chapter": plan.chapter, "p": settings}, args)
+        return not (missing or _judge(done, show=True))
+
+    decided = [power.decide(done, args.decide, again) for done in runs if args.decide]
+    return 1 if failed or wrong or not all(decided) else 0
 
 
 def sweep(args) -> int:
@@ -212,8 +233,7 @@ def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
     wrong = False
     for done in runs:
         if show:
-            for verdict in json.loads((done.folder / "verdicts.json").read_text(encoding="utf-8")):
-                print(f"{verdict['id']:9} {verdict['verdict']:13} {verdict['summary']}")
+            print("\n".join(power.lines(done)), flush=True)
         for difference in scorecard.differences(done):
             print(f"{done.chapter} ({done.scale}) {difference}", file=sys.stderr)
             wrong = True
@@ -236,7 +256,7 @@ def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
     key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
     out = home / "_build" / "html"
     stamp = home / "_build" / "html.key"
-    if stamp.exists() and stamp.read_text() == key and (out / "index.html").exists():
+    if stamp.exists() and stamp.read_bytes() == key.encode() and (out / "index.html").exists():
         return 0
     stamp.unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)

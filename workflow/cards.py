@@ -1,33 +1,16 @@
-"""Run cards: what a published number was computed from, as hashes of syntax trees without docstrings."""
+"""Run cards: what a published number was computed from, as digests of what its cells reach."""
 
 import ast
-import hashlib
-import json
+import re
 from functools import cache
-from pathlib import Path
 
 from collapse_utils import claims
+from workflow import definitions
+from workflow.definitions import ROOT, digest
 
-ROOT = Path(__file__).resolve().parents[1]
-FIGURES_ONLY = {"collapse_utils.plot"}  # a change there makes figures stale, not numbers
-
-
-def code_hash(source: str) -> str:
-    """Return a hash of Python source that ignores comments, layout and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            body[0] = ast.Pass()
-    return digest(ast.dump(tree))
-
-
-def digest(content: object) -> str:
-    """Return the first 16 hex digits of the SHA-256 of a string, of bytes, or of anything as JSON."""
-    if not isinstance(content, str | bytes):
-        content = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:16]
+FIGURES, GUARDS = "plot", "params"  # a change in the first makes figures stale, one in the second nothing: it only refuses
+READS = "⟦collapse_utils.mirror:project_file⟧"  # what reads a file of the project, in a cell or a definition
+READ = re.compile(rf"func={READS}, args=\[Constant\(value='([^']+)'\)\]")
 
 
 def code_cells(notebook: dict) -> dict[str, str]:
@@ -35,64 +18,93 @@ def code_cells(notebook: dict) -> dict[str, str]:
     return {
         cell["id"]: cell["source"]
         for cell in notebook["cells"]
-        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and not _tagged(cell, "injected-parameters")
     }
 
 
-def imported_modules(sources: list[str]) -> list[str]:
-    """Return the modules of collapse_utils that the sources import, directly or through one another, sorted."""
-    found: set[str] = set()
-    queue = [name for source in sources for name in _imports(source)]
-    while queue:
-        name = queue.pop()
-        if name not in found:
-            found.add(name)
-            queue += _imports(_file(name).read_text(encoding="utf-8"))
-    return sorted(found)
+def inputs(notebook: dict, package: definitions.Package | None = None) -> dict:
+    """Return the digests of everything that a notebook's numbers depend on, apart from parameters and versions.
 
-
-def inputs(notebook: dict) -> dict:
-    """Return the hashes of everything that a notebook's numbers depend on, apart from parameters and versions."""
-    cells = code_cells(notebook)
-    modules = {name: _module_hash(name) for name in imported_modules(list(cells.values()))}
-    judged = {id_: claim["test"] for id_, claim in claims.ledger().items() if f'"{id_}"' in "\n".join(cells.values())}
+    cells: each with all that it reaches in the package, the parameters cell by its names and values alone; figures: what is
+    reached in `plot`; rules: of the claims that are named; files: of the project that are read. `uses` says what is reached.
+    """
+    package, cells = package or definitions.package(), code_cells(notebook)
+    declared = [cell["id"] for cell in notebook["cells"] if _tagged(cell, "parameters")]
+    texts = _texts(package, {id_: source for id_, source in cells.items() if id_ not in declared})
+    reached = [key for key in package.reached(texts.values()) if _module(key) != GUARDS]
+    trees = [ast.parse(source) for source in cells.values()]
+    words = {
+        node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    digests = {id_: digest(package.filled(text, (FIGURES, GUARDS))) for id_, text in texts.items()}
     return {
-        "cells": {id_: code_hash(source) for id_, source in cells.items()},
-        "modules": {name: value for name, value in modules.items() if name not in FIGURES_ONLY},
-        "figures": {name: value for name, value in modules.items() if name in FIGURES_ONLY},
-        "rules": {id_: digest(rule) for id_, rule in judged.items()},
+        "cells": {id_: digests.get(id_) or digest(_values(source)) for id_, source in cells.items()},
+        "uses": {_short(key): package.own(key) for key in reached if _module(key) != FIGURES},
+        "figures": {key.partition(":")[2]: package.digests[key] for key in reached if _module(key) == FIGURES},
+        "rules": {id_: digest(claim["test"]) for id_, claim in claims.ledger().items() if id_ in words},
+        "files": {file: _content(file) for file in _files([*texts.values(), *(package.texts[key] for key in reached)])},
     }
 
 
-def changed(card: dict, notebook: dict) -> list[str]:
-    """Return what differs between a card and the notebook and package beside it, e.g. 'cell judge-main'."""
-    now, singular = inputs(notebook), {"cells": "cell", "modules": "module", "rules": "rule of"}
-    return [
+def changed(card: dict, notebook: dict, package: definitions.Package | None = None) -> list[str]:
+    """Return what differs between a card and the notebook and package beside it, e.g. 'cell judge-main', '`linear.risk`'."""
+    now, known = inputs(notebook, package), {"cells": "cell", "rules": "rule of", "files": "file"}
+    found = [
         f"{word} {name}"
-        for kind, word in singular.items()
-        for name in sorted(now[kind].keys() | card[kind].keys())
-        if now[kind].get(name) != card[kind].get(name)
+        for kind, word in known.items()
+        for name in sorted(now[kind].keys() | card.get(kind, {}).keys())
+        if now[kind].get(name) != card.get(kind, {}).get(name)
     ]
+    before = set(card.get("uses", {}).values())
+    return found + [f"`{name}`" for name, own in now["uses"].items() if found and own not in before]
 
 
-def _file(module: str) -> Path:
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def key(inputs: dict, **others: object) -> str:
+    """Return what names the folder of a run: a digest of what its numbers depend on, and of others, such as parameters."""
+    return digest({kind: found for kind, found in inputs.items() if kind != "uses"} | others)
+
+
+def _texts(package: definitions.Package, cells: dict[str, str]) -> dict[str, str]:
+    """The cells as texts with marks; what one imports, the cells behind it know."""
+    scope: dict[str, str] = {}
+    texts = {}
+    for id_, source in cells.items():
+        tree = ast.parse(source)
+        scope |= definitions.imports(ast.walk(tree))
+        texts[id_] = package.text(tree.body, scope)
+    return texts
+
+
+def _values(source: str) -> dict[str, str]:
+    """{name: default} of a parameters cell: how a type is written changes no number."""
+    lines = (node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign))
+    return {ast.unparse(node.target): ast.unparse(node.value) for node in lines if node.value is not None}
+
+
+def _files(texts: list[str]) -> list[str]:
+    """The files that texts with marks read by mirror.project_file("…"), sorted; raises ValueError where the name is computed."""
+    files = [file for text in texts for file in READ.findall(text)]
+    if len(files) != sum(text.count(READS) for text in texts):
+        raise ValueError("mirror.project_file: the file must be given as plain text, so that the run card knows it.")
+    return sorted(set(files))
+
+
+def _module(key: str) -> str:
+    return key.partition(":")[0].rpartition(".")[2]
+
+
+def _short(key: str) -> str:
+    module, _, name = key.partition(":")
+    return f"{module.removeprefix(definitions.PACKAGE + '.')}.{name}"
+
+
+def _tagged(cell: dict, tag: str) -> bool:
+    return tag in cell["metadata"].get("tags", [])
 
 
 @cache
-def _module_hash(module: str) -> str:
-    return code_hash(_file(module).read_text(encoding="utf-8"))
-
-
-def _imports(source: str) -> list[str]:
-    """The modules of collapse_utils that one source imports, packages on the way included."""
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    ours = [name for name in names if name.split(".")[0] == "collapse_utils" and _file(name).exists()]
-    parents = {".".join(name.split(".")[:k]) for name in ours for k in range(1, name.count(".") + 2)}
-    return sorted(parents)
+def _content(file: str) -> str:
+    path = ROOT / file
+    if path.is_dir():
+        return digest([[found.name, digest(found.read_bytes())] for found in sorted(path.rglob("*")) if found.is_file()])
+    return digest(path.read_bytes())

@@ -1,6 +1,5 @@
 """Chapters, scales and runs: what is to be executed, with which validated parameters, into which folder."""
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -8,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 
 from collapse_utils import params
-from workflow import cards
+from workflow import cards, files, values
 
 ROOT = cards.ROOT
 BUILD = ROOT / ".build"
 RESULTS = ROOT / "results"
 SCALES = ("smoke", "laptop", "gpu", "paper")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is there: ten times faster
 PUBLISHED = "laptop"  # the scale of the committed outputs: the defaults of the parameters cells
 
 
 class ChapterError(ValueError):
-    """A chapter, scale or parameter that does not exist, or a notebook that cannot be read."""
+    """A chapter, scale or parameter that does not exist, or a chapter that cannot be run."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,15 @@ class Run:
         own = [f"{name} = {value}" for name, value in self.overrides.items() if known.get(name, self) != value]
         return f"{self.chapter} ({', '.join(own)})" if own else self.chapter
 
+    def verdicts(self) -> list[dict]:
+        """The verdicts of the finished run."""
+        return files.json(self.folder / "verdicts.json")
+
 
 def chapters() -> list[str]:
     """Return the chapters in the order of the table of contents."""
-    toc = yaml.load((ROOT / "_toc.yml").read_text(encoding="utf-8"), Loader=LOADER)
-    files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
-    return [Path(file).name for file in files if file.startswith("notebooks/")]
+    pages = [entry["file"] for part in files.yaml(ROOT / "_toc.yml")["parts"] for entry in part["chapters"]]
+    return [Path(page).name for page in pages if page.startswith("notebooks/")]
 
 
 def find(name: str) -> str:
@@ -70,12 +70,8 @@ def source(chapter: str) -> Path:
 
 
 def read(chapter: str) -> nbformat.NotebookNode:
-    """Return a chapter's notebook; raises ChapterError where it is missing or no notebook."""
-    try:
-        return nbformat.read(source(chapter), as_version=4)
-    except (OSError, ValueError) as error:  # nbformat's and JSON's errors are ValueErrors
-        why = str(error).splitlines()[0][:120]
-        raise ChapterError(f"notebooks/{chapter}.ipynb cannot be read ({why}); restore it, e.g. by `git checkout`.") from None
+    """Return a chapter's notebook; raises FileError where it is missing, no notebook, or not Python."""
+    return files.notebook(source(chapter))
 
 
 def declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
@@ -83,7 +79,14 @@ def declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if not cells or "parameters" not in cells[0]["metadata"].get("tags", []):
         raise ChapterError(f"{chapter}: the first code cell must be tagged `parameters`.")
-    found = params.declared(cells[0]["source"])
+    try:
+        found = params.declared(cells[0]["source"])
+        params.validate(found, {}, where=chapter)
+    except params.ParameterError:
+        raise
+    except Exception as error:  # what it imports and the types it names are code, and run
+        said = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise ChapterError(f"{chapter}: the parameters cell cannot be read ({said}); mend it.") from None
     if idle := params.unread(found, [cell["source"] for cell in cells[1:]]):
         raise ChapterError(f"{chapter}: no cell reads the parameter {', '.join(map(repr, idle))}; use it or remove it.")
     return found
@@ -112,18 +115,31 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 
 def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
-    if not has_scale(chapter, scale):
-        known = [name for name in SCALES if has_scale(chapter, name)]
-        raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
+    require_scale(chapter, scale)
     notebook = read(chapter)
     parameters, known = declared(chapter, notebook), rung(chapter, scale)
-    inputs = cards.inputs(notebook) | {"lock": cards.digest((ROOT / "constraints.txt").read_bytes())}
+    inputs, lock = _inputs(chapter, notebook), cards.digest((ROOT / "constraints.txt").read_bytes())
     runs = []
     for custom in customs:
         overrides = known | custom
         params.validate(parameters, overrides, where=chapter)
-        runs.append(Run(chapter, scale, overrides, bool(custom), cards.digest(inputs | {"parameters": overrides})))
+        runs.append(Run(chapter, scale, overrides, bool(custom), cards.key(inputs, lock=lock, parameters=overrides)))
     return runs
+
+
+def _inputs(chapter, notebook):
+    """What a run's numbers depend on; the claim file or the module that cannot be read is named."""
+    files.ledger()
+    try:
+        return cards.inputs(notebook)
+    except (SyntaxError, ValueError) as error:
+        for path in sorted((ROOT / "collapse_utils").rglob("*.py")):
+            files.module(path)
+        raise ChapterError(f"{chapter}: {error}") from None
+    except KeyError as error:  # of a claim
+        raise ChapterError(
+            f"{chapter}: a claim that it judges has no {error} in book/claims; write its pass rule first."
+        ) from None
 
 
 def rung(chapter: str, scale: str) -> dict[str, Any]:
@@ -141,6 +157,13 @@ def has_scale(chapter: str, scale: str) -> bool:
     return scale == PUBLISHED or scale in _rungs(chapter)
 
 
+def require_scale(chapter: str, scale: str) -> None:
+    """Raise ChapterError where a chapter has no such scale."""
+    if not has_scale(chapter, scale):
+        known = [name for name in SCALES if has_scale(chapter, name)]
+        raise ChapterError(f"{chapter} has no scale {scale!r} in scales.yml; it has {', '.join(known)}.")
+
+
 def resources(chapter: str, scale: str) -> dict[str, int]:
     """Return what scales.yml declares for a chapter at a scale: threads, mem_mb, gpu."""
     return (_rungs(chapter).get("resources") or {}).get(scale, {})
@@ -149,6 +172,11 @@ def resources(chapter: str, scale: str) -> dict[str, int]:
 def cost_law(chapter: str) -> str | None:
     """Return the arithmetic expression in the parameters that scales.yml gives for the cost of a chapter, or None."""
     return _rungs(chapter).get("cost")
+
+
+def replicates(chapter: str) -> str | None:
+    """Return the parameter that scales.yml names for the number of a chapter's replicates, or None."""
+    return _rungs(chapter).get("replicates")
 
 
 @cache
@@ -164,13 +192,13 @@ def _rungs(chapter: str) -> dict[str, Any]:
 @cache
 def _ladder() -> dict[str, Any]:
     """scales.yml, read once: a scheduler asks for the resources of every waiting job again and again."""
-    return yaml.load((ROOT / "scales.yml").read_text(encoding="utf-8"), Loader=LOADER)
+    return files.yaml(ROOT / "scales.yml")
 
 
 def settings(text: str) -> dict[str, Any]:
-    """Return {'n': 20, 'others': ['full', 'head']} for 'n=20 others=[full, head]', values read as YAML.
+    """Return {'n': 20, 'others': ['full', 'head']} for 'n=20 others=[full, head]', values as `values.read` reads them.
 
-    Raises ChapterError for a word that is not name=value, a name given twice, or a value that YAML cannot read.
+    Raises ChapterError for a word that is not name=value, a name given twice, or what is no value.
     """
     found: dict[str, Any] = {}
     for word in re.split(r"\s+(?=[^\s=]+=)", text.strip()) if text.strip() else ():
@@ -180,20 +208,15 @@ def settings(text: str) -> dict[str, Any]:
         if name in found:
             raise ChapterError(f"parameters: {name} is given twice, the second time as {value!r}; give it once.")
         try:
-            found[name] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:
+            found[name] = values.read(value)
+        except values.ERRORS as error:
             raise ChapterError(
-                f"parameters: {name}: {value!r} is no value in YAML ({reason(error)}); put text in quotes."
+                f"parameters: {name}: {value!r} is no value ({values.reason(error)}); put text in quotes."
             ) from None
     return found
-
-
-def reason(error: Exception) -> str:
-    """Return why YAML could not be read, in a few words."""
-    return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
 def published(chapter: str, scale: str, name: str) -> Any:
     """Return results/<scale>/<chapter>/<name>.json, or None where nothing was published."""
     path = RESULTS / scale / chapter / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return files.json(path) if path.exists() else None

@@ -1,10 +1,9 @@
 """Two builds of the book side by side: parameters, verdicts and numbers that differ."""
 
 import html
-import json
 from pathlib import Path
 
-from workflow import chapters
+from workflow import chapters, files
 
 CUSTOM = chapters.ROOT / "_build" / "custom"
 STYLE = "body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}td,th{border-bottom:1px solid #999;padding:.3em .7em;text-align:left;vertical-align:top}.wrap{overflow-x:auto}:root{color-scheme:light dark}"
@@ -17,8 +16,7 @@ def runs(name: str) -> dict[str, Path]:
         return {chapter: folder for chapter, folder in found.items() if (folder / "card.json").exists()}
     for home in (CUSTOM / name, Path(name)):
         if (path := home / "_build" / "shown.json").exists():
-            shown = json.loads(path.read_text(encoding="utf-8"))
-            return {chapter: Path(entry["rerun"]) for chapter, entry in shown.items()}
+            return {chapter: Path(entry["rerun"]) for chapter, entry in files.json(path).items()}
     known = ", ".join(sorted(path.parents[1].name for path in CUSTOM.glob("*/_build/shown.json"))) or "none yet"
     raise chapters.ChapterError(f"compare: A and B must be builds in _build/custom ({known}) or folders of builds; got {name!r}.")
 
@@ -26,8 +24,7 @@ def runs(name: str) -> dict[str, Path]:
 def rows(first: Path, second: Path) -> list[tuple[str, str, str]]:
     """Return what differs between two runs of a chapter: (what, in the first, in the second)."""
     (cards, verdicts, numbers) = (
-        [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for folder in (first, second)]
-        for name in ("card", "verdicts", "numbers")
+        [files.json(folder / f"{name}.json") for folder in (first, second)] for name in ("card", "verdicts", "numbers")
     )
     defaults = chapters.defaults(cards[0]["chapter"])
     sides = [{f"parameter {name}": str(value) for name, value in (defaults | card["parameters"]).items()} for card in cards]

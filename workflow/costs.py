@@ -2,16 +2,14 @@
 
 import ast
 import itertools
-import json
 import operator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import nnls
 
-from workflow import chapters
+from workflow import chapters, files, spelling
 
 RECORD = ("scale", "wall_s", "peak_mb", "threads")
 OPERATORS = {
@@ -97,12 +95,15 @@ def _recorded(chapter):
     """The recorded runs of a chapter, with all their parameters: published ones, those of this machine, published sweeps."""
     found = []
     for path in [*chapters.RESULTS.glob(f"*/{chapter}/card.json"), *(chapters.BUILD / "runs" / chapter).glob("*/card.json")]:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = files.json(path)
         found.append({name: card[name] for name in RECORD} | {"overrides": card["parameters"]})
     for path in (chapters.RESULTS / "sweeps").glob("*/card.json"):
-        card = json.loads(path.read_text(encoding="utf-8"))
-        for row in pd.read_parquet(path.with_name("costs.parquet")).to_dict("records") if card["chapter"] == chapter else ():
-            point = {name: row[name] for name in itertools.takewhile(lambda name: name != "key", row)}
+        card = files.json(path, files.SWEEP)
+        if card["chapter"] != chapter:
+            continue
+        for row in files.table(path.with_name("costs.parquet"), ["key", *RECORD[1:]]).to_dict("records"):
+            varied = {name: row[name] for name in itertools.takewhile(lambda name: name != "key", row)}
+            point = spelling.point(varied, card.get("as_json", []))
             overrides = chapters.rung(chapter, card["scale"]) | card["fixed"] | point
             found.append({name: row.get(name, card["scale"]) for name in RECORD} | {"overrides": overrides})
     return found
@@ -132,4 +133,7 @@ def _evaluate(expression: str, parameters: dict) -> float:
             f"scales.yml: cost must be arithmetic on parameters of the chapter; got {ast.unparse(node)!r} in {expression!r}."
         )
 
-    return float(value(ast.parse(expression, mode="eval").body))
+    try:
+        return float(value(ast.parse(expression, mode="eval").body))
+    except (SyntaxError, ArithmeticError, TypeError) as error:
+        raise chapters.ChapterError(f"scales.yml: the cost {expression!r} cannot be computed ({error}); mend it.") from None

@@ -20,7 +20,7 @@ def execute(plans: list[chapters.Run], config: dict, args) -> tuple[list[chapter
     With $COLLAPSE_STORE, a place that a storage plugin of Snakemake knows, every finished run is kept there as well.
     """
     due = [plan for plan in plans if not (plan.folder / "card.json").exists()]
-    status, store = 0, os.environ.get("COLLAPSE_STORE", "")
+    status, store = 0, _store()
     if due or store:
         where = f"by {args.executor}, {args.cores} jobs at a time" if args.executor else f"on {args.cores} cores"
         print(f"{len(due)} of {len(plans)} runs due at {plans[0].scale} scale {where}", file=sys.stderr)
@@ -34,6 +34,27 @@ def execute(plans: list[chapters.Run], config: dict, args) -> tuple[list[chapter
     elif status and store:
         print(f"All runs finished, but not all are stored in {store}; the log: .build/snakemake.log", file=sys.stderr)
     return finished, bool(missing or (store and status))
+
+
+def _store() -> str:
+    """Where every finished run is kept as well, by $COLLAPSE_STORE; raises ChapterError for a place that no plugin knows."""
+    store = os.environ.get("COLLAPSE_STORE", "")
+    if not store:
+        return ""
+    if not (store.startswith("/") or "://" in store) or set(store) & set("{}\n"):
+        raise chapters.ChapterError(
+            f"COLLAPSE_STORE must be an absolute folder or an address like s3://bucket/runs, without braces; got {store!r}."
+        )
+    from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
+
+    registry = StoragePluginRegistry()
+    registry.collect_plugins()
+    if not any(plugin.storage_provider.is_valid_query(f"{store}/run.zip") for plugin in registry.plugins.values()):
+        raise chapters.ChapterError(
+            f"COLLAPSE_STORE: no storage plugin that is installed ({', '.join(registry.plugins) or 'none is'}) knows {store!r}; "
+            "for a folder: pip install snakemake-storage-plugin-fs."
+        )
+    return store.rstrip("/")
 
 
 def _snakemake(config: dict, due: int, args) -> int:

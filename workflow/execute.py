@@ -20,6 +20,9 @@ from collapse_utils import claims, results
 from workflow import cards, chapters
 
 VERSIONS = ("numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "torch", "papermill")
+WORKER_KILLED = (
+    ", because one of its processes was killed, as happens when memory runs out; rerun it with fewer threads or more memory"
+)
 
 
 class ExecutionError(RuntimeError):
@@ -66,9 +69,8 @@ def _papermill(run: chapters.Run, scratch: Path) -> nbformat.NotebookNode:
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         cell = _failed_cell(nbformat.read(target, as_version=4))
-        raise ExecutionError(
-            f"{run.label}: cell {cell} failed with {error.ename}: {error.evalue}\n  The notebook up to there: {_keep(run, target)}"
-        ) from None
+        why = WORKER_KILLED if error.ename == "BrokenProcessPool" else f" with {error.ename}: {error.evalue}"
+        raise ExecutionError(f"{run.label}: cell {cell} failed{why}\n  The notebook up to there: {_keep(run, target)}") from None
     except DeadKernelError:
         raise ExecutionError(
             f"{run.label}: the kernel died, as it does when memory runs out; the notebook up to there: {_keep(run, target)}"

@@ -2,6 +2,7 @@
 
 import ast
 import io
+from typing import Any
 
 import pandas as pd
 
@@ -31,7 +32,7 @@ def draw(sweep: Sweep, table: pd.DataFrame, columns: int = 3) -> bytes:
     )
     for ax, value in zip(axes.flat, values):
         _panel(ax, sweep, done if panels is None else done[done[panels] == value])
-        ax.set(title=f"{words[panels]} = {_short(value)}" if panels else "")
+        ax.set(title=f"{words[panels]} = {short(value)}" if panels else "")
         ax.title.set_size(9)
     for ax in axes.flat[len(values) :]:
         ax.remove()
@@ -67,13 +68,15 @@ def _panel(ax, sweep, part):
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     x, lines = sweep.show["x"], sweep.show.get("lines")
+    line_words = sweep.show.get("names", {}).get(lines, lines)
+    part, shareless = _shares(part, x)
     curves = [(value, curve.sort_values(x)) for value, curve in part.groupby(lines)] if lines else [(None, part)]
-    named, used, others = not pd.api.types.is_numeric_dtype(part[x]), [], iter(OTHERS)
+    named, used, others = not pd.api.types.is_any_real_numeric_dtype(part[x]), [], iter(OTHERS)
     for name, label in labels(sweep).items():
         regime = _regime(label)
         colour, marker = (plot.COLOURS[regime], plot.MARKERS[regime]) if regime else next(others)
         for value, curve in curves:
-            at = curve[x].map(_short) if named else curve[x]
+            at = curve[x].map(short) if named else curve[x]
             error = next((2 * curve[one] for one in _errors(name) if one in curve), None)
             style = {
                 "color": colour,
@@ -88,16 +91,20 @@ def _panel(ax, sweep, part):
                 at,
                 curve[name],
                 error,
-                label=label if lines is None else f"{label}, {lines} = {_short(value)}",
+                label=label if lines is None else f"{label}, {line_words} = {short(value)}",
                 markerfacecolor=face,
                 **style,
             )
             used.append(colour)
+        if label.startswith("mixture(p)"):
+            for value, level in zip(shareless[x], shareless[name]):
+                here = label.replace("mixture(p)", value.replace("_", "-"))
+                ax.axhline(level, color=plot.COLOURS.get(value, "0.4"), linestyle=":", linewidth=1.2, label=here)
     said = set()
     for name, label in _labels(sweep.show.get("theory", []), lambda _: "theory").items():
         for _, curve in curves:
             style = {"color": "black", "linestyle": "--", "linewidth": 0.9, "zorder": 5}
-            ax.plot(curve[x].map(_short) if named else curve[x], curve[name], label=None if label in said else label, **style)
+            ax.plot(curve[x].map(short) if named else curve[x], curve[name], label=None if label in said else label, **style)
             said.add(label)
     if named:
         for tick in ax.get_xticklabels():
@@ -108,6 +115,14 @@ def _panel(ax, sweep, part):
         ticks.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
         ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ticks.set_minor_formatter(NullFormatter())
+
+
+def _shares(part, x):
+    """The points of regimes mixture(p), with p in place of the name, and the points of other regimes, which have no share."""
+    shares = part[x].astype(str).str.extract(r"^mixture\((.+)\)$")[0].astype(float)
+    if shares.isna().all():
+        return part, part[:0]
+    return part[shares.notna()].assign(**{x: shares.dropna()}), part[shares.isna()]
 
 
 def _labels(names, label):
@@ -126,5 +141,6 @@ def _errors(name):
     return f"{name}-se", f"{name}_se", f"{name.removesuffix('-mean')}-se"
 
 
-def _short(value):
+def short(value: Any) -> str:
+    """Return a value as the figure and the page show it."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 
 from collapse_utils import results
-from workflow import cards, chapters, figures
+from workflow import cards, chapters, figures, files, spelling
 from workflow.sweeps import Sweep, listed
 
 SWEEPS = chapters.RESULTS / "sweeps"
@@ -21,20 +21,20 @@ def gather(sweep: Sweep, runs: list[chapters.Run]) -> pd.DataFrame:
     """Write points.parquet (parameters, numbers, verdicts), costs.parquet, verdicts.json and a folder with each point's notebook; return the points.
 
     A point without a finished run is marked `failed`, its numbers left empty. The first table depends on the runs
-    alone, byte by byte; times, memory and versions are in the second.
+    alone, byte by byte; times, memory and versions are in the second. A list stands in both as JSON text.
     """
     rows, costs, said_of = [], [], []
-    for point, run in zip(sweep.points, runs, strict=True):
+    for point, row, run in zip(sweep.points, spelling.rows(sweep.points), runs, strict=True):
         card = run.folder / "card.json"
         done = card.exists()
-        judged = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8")) if done else []
+        judged = files.json(run.folder / "verdicts.json") if done else []
         words = {f"verdict of {verdict['id']}": verdict["verdict"] for verdict in judged}
-        rows.append(point | {"key": run.key, "state": "done" if done else "failed"} | (_numbers(run) if done else {}) | words)
+        rows.append(row | {"key": run.key, "state": "done" if done else "failed"} | (_numbers(run) if done else {}) | words)
         said_of += [{**verdict, "point": point, "chapter": run.chapter} for verdict in judged]
         if done:
-            said = json.loads(card.read_text(encoding="utf-8"))
+            said = files.json(card)
             costs.append(
-                point
+                row
                 | {
                     "key": run.key,
                     **{name: said[name] for name in ("date", "wall_s", "peak_mb", "threads", "device")},
@@ -75,14 +75,14 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 def publish(sweep: Sweep, table: pd.DataFrame) -> None:
     """Make the sweep gathered on this machine the published one: tables, card and small notebooks into results/sweeps/<name>."""
     target = SWEEPS / sweep.name
+    notebooks = [_small(files.notebook(sweep.folder / instance / f"{sweep.chapter}.ipynb")) for instance in sweep.instances]
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in ("points.parquet", "costs.parquet", "verdicts.json", "card.json"):
         shutil.copy(sweep.folder / name, target / name)
     (target / "notebooks").mkdir()
-    for instance, key in zip(sweep.instances, table["key"], strict=True):
-        notebook = nbformat.read(sweep.folder / instance / f"{sweep.chapter}.ipynb", as_version=4)
-        nbformat.write(_small(notebook), target / "notebooks" / f"{key}.ipynb")
+    for notebook, key in zip(notebooks, table["key"], strict=True):
+        nbformat.write(notebook, target / "notebooks" / f"{key}.ipynb")
 
 
 def _small(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -99,15 +99,14 @@ def markdown(sweep: Sweep) -> str:
     folder = SWEEPS / sweep.name
     if not (folder / "card.json").exists():
         return f"{sweep.question}\n\nThis sweep has not been run: `make sweep SWEEP={sweep.name}`."
-    table, costs = pd.read_parquet(folder / "points.parquet"), pd.read_parquet(folder / "costs.parquet")
+    table, costs = (files.table(folder / f"{name}.parquet", ["key"]) for name in ("points", "costs"))
     drawn = [*sweep.points[0], *figures.labels(sweep), *listed(sweep.show.get("theory", []))]
     if not set(drawn) <= set(table.columns):
         return (
             f"{sweep.question}\n\nThe file of this sweep has changed since it was published: `make publish SWEEP={sweep.name}`."
         )
     varied = "; ".join(
-        f"`{name}` = {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in table[name].unique())}"
-        for name in sweep.points[0]
+        f"`{name}` = {', '.join(figures.short(value) for value in table[name].unique())}" for name in sweep.points[0]
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
     wide, narrow = (base64.b64encode(figures.draw(sweep, table, columns)).decode() for columns in (3, 1))
@@ -136,11 +135,11 @@ at most {costs["peak_mb"].max():.0f} MB each.
 def _points(sweep, table):
     """The points as a table, each with a link to its executed notebook, or with where a rerun puts it."""
     names, rows = list(sweep.points[0]), ""
-    for point, key, instance in zip(sweep.points, table["key"], sweep.instances, strict=True):
-        cells = "".join(f"<td>{html.escape(str(point[name]))}</td>" for name in names)
+    for row, key, instance in zip(spelling.rows(sweep.points), table["key"], sweep.instances, strict=True):
+        cells = "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names)
         link = f'<a href="../../data/sweeps/{sweep.name}/{key}.ipynb" download>notebook, without figures</a>'
         if not (SWEEPS / sweep.name / "notebooks" / f"{key}.ipynb").exists():
-            link = f"<code>.build/sweeps/{sweep.name}/{instance}/{sweep.chapter}.ipynb</code> after a rerun"
+            link = f"<code>.build/sweeps/{sweep.name}/{html.escape(instance)}/{sweep.chapter}.ipynb</code> after a rerun"
         rows += f"<tr>{cells}<td>{link}</td></tr>"
     head = "".join(f"<th>{name}</th>" for name in (*names, "executed notebook"))
     return f'<div class="table-wrap"><table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -148,13 +147,14 @@ def _points(sweep, table):
 
 def _numbers(run):
     """The numbers that a run's page cites, as floats."""
-    numbers = json.loads((run.folder / "numbers.json").read_text(encoding="utf-8"))
-    tables = {name: pd.read_parquet(run.folder / f"{name}.parquet") for name in {source["table"] for source in numbers.values()}}
+    numbers = files.json(run.folder / "numbers.json")
+    tables = {name: files.table(run.folder / f"{name}.parquet") for name in {source["table"] for source in numbers.values()}}
     numeric = {key: source for key, source in numbers.items() if source["spec"] != "s"}  # the others are words
     return {key: float(results.lookup(tables[source["table"]], source | {"spec": ".17g"})) for key, source in numeric.items()}
 
 
 def _write_card(sweep, runs, folder):
     card = {"sweep": sweep.name, "chapter": sweep.chapter, "scale": sweep.scale, "fixed": sweep.fixed, "points": len(runs)}
+    card["as_json"] = spelling.as_json(sweep.points)  # these columns of the tables hold JSON text
     card |= {"keys": cards.digest([run.key for run in runs]), "inputs": cards.inputs(chapters.read(sweep.chapter))}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

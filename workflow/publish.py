@@ -6,7 +6,7 @@ import shutil
 
 import nbformat
 
-from workflow import chapters, scorecard
+from workflow import chapters, files, scorecard
 
 
 def publish(run: chapters.Run) -> None:
@@ -15,6 +15,7 @@ def publish(run: chapters.Run) -> None:
     A smoke run publishes its verdicts and card alone: what a rerun on another machine is compared with.
     """
     target = chapters.RESULTS / run.scale / run.chapter
+    executed = files.notebook(run.folder / "executed.ipynb")
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for file in sorted(run.folder.iterdir()):
@@ -24,7 +25,6 @@ def publish(run: chapters.Run) -> None:
             continue
         shutil.copy(file, target / file.name)
     if run.scale == chapters.PUBLISHED:
-        executed = nbformat.read(run.folder / "executed.ipynb", as_version=4)
         nbformat.write(transplant(chapters.read(run.chapter), executed), chapters.source(run.chapter))
         for cell in executed.cells:
             for output in cell.get("outputs", []):

@@ -1,14 +1,11 @@
 """The scorecard: every claim with the paper's number, ours, the published verdict and the one of this machine."""
 
 import html
-import json
 import os
 from pathlib import Path
 
-import yaml
-
 from collapse_utils import claims
-from workflow import cards, chapters
+from workflow import cards, chapters, files, power
 
 ORDER = ("holds", "fails", "inconclusive", "not run", "not taken up")
 
@@ -16,7 +13,7 @@ ORDER = ("holds", "fails", "inconclusive", "not run", "not taken up")
 def shown() -> dict[str, dict]:
     """Return what this build shows, {chapter: {"rerun": folder or None, "pages": bool}}, as the workflow wrote it."""
     path = Path(os.environ.get("COLLAPSE_SHOWN", chapters.BUILD / "shown.json"))
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return files.json(path) if path.exists() else {}
 
 
 def published() -> dict[str, dict]:
@@ -33,7 +30,7 @@ def _from_sweeps() -> dict[str, dict]:
     """Return {claim: verdict} of the claims that exactly one point of one published sweep judges, with what it ran on."""
     found: dict[str, list[dict]] = {}
     for path in sorted((chapters.RESULTS / "sweeps").glob("*/verdicts.json")):
-        for verdict in json.loads(path.read_text(encoding="utf-8")):
+        for verdict in files.json(path):
             found.setdefault(verdict["id"], []).append({**verdict, "sweep": path.parent.name, "card": None})
     return {
         id_: {**one, "scale": ", ".join([one["scale"], *(v for v in one["point"].values() if isinstance(v, str))])}
@@ -48,15 +45,15 @@ def rerun() -> dict[str, dict]:
     for chapter, entry in shown().items():
         folder = entry.get("rerun")
         if folder and (Path(folder) / "verdicts.json").exists():
-            verdicts = json.loads((Path(folder) / "verdicts.json").read_text(encoding="utf-8"))
-            found |= {verdict["id"]: {**verdict, "chapter": chapter} for verdict in verdicts}
+            verdicts, card = (files.json(Path(folder) / f"{name}.json") for name in ("verdicts", "card"))
+            found |= {verdict["id"]: {**verdict, "chapter": chapter, "card": card} for verdict in verdicts}
     return found
 
 
 def counts(source: str) -> dict[str, int]:
     """Return how many claims of a source, `paper` or `ours`, have each published verdict, *not run* and *not taken up* included."""
     ours, tally = published(), dict.fromkeys(ORDER, 0)
-    for id_, claim in claims.ledger().items():
+    for id_, claim in files.ledger().items():
         if claim["source"] == source:
             tally[status(claim, ours.get(id_))] += 1
     return tally
@@ -85,7 +82,7 @@ def differences(run: chapters.Run) -> list[str]:
     if run.custom or committed is None:
         return []
     before = {verdict["id"]: verdict["verdict"] for verdict in committed}
-    now = {v["id"]: v for v in json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))}
+    now = {v["id"]: v for v in files.json(run.folder / "verdicts.json")}
     gone = [f"{id_}: committed as {before[id_]}, not judged now" for id_ in before.keys() - now.keys()]
     return gone + [
         f"{id_}: committed as {before.get(id_, 'not judged')}, now {v['verdict']} ({v['summary']})"
@@ -97,10 +94,10 @@ def differences(run: chapters.Run) -> list[str]:
 def markdown() -> str:
     """Return the scorecard's tables as MyST Markdown, one section a paper, judged claims before the others."""
     ours, here = published(), rerun()
-    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(claims.FOLDER.glob("*.yml"))]
-    files.sort(key=lambda paper: (-sum(id_ in ours for id_ in paper["claims"]), paper["name"]))
+    papers = [files.yaml(path, files.PAPER) for path in sorted(claims.FOLDER.glob("*.yml"))]
+    papers.sort(key=lambda paper: (-sum(id_ in ours for id_ in paper["claims"]), paper["name"]))
     parts = [f"{summary()}\n"]
-    for paper in files:
+    for paper in papers:
         judged = {id_: claim for id_, claim in paper["claims"].items() if "test" in claim}
         rest = {id_: claim for id_, claim in paper["claims"].items() if "test" not in claim}
         parts.append(f"\n## {paper['name']}\n\n*{paper['title']}* ({paper['version']}) {{cite}}`{paper['paper']}`\n")
@@ -133,16 +130,14 @@ def changes() -> str:
 
 def _changed(chapter: str, folder: Path, ours: dict[str, dict]) -> list[str]:
     """The verdicts and numbers of one run beside the published ones, as HTML."""
-    card, verdicts, now = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("card", "verdicts", "numbers")
-    )
+    card, verdicts, now = (files.json(folder / f"{name}.json") for name in ("card", "verdicts", "numbers"))
     before = chapters.published(chapter, chapters.PUBLISHED, "numbers") or {}
     parameters = ", ".join(f"{name} = {value}" for name, value in card["parameters"].items())
     rows = ""
     for verdict in verdicts:
         other = ours.get(verdict["id"])
         if other is None or other["verdict"] != verdict["verdict"]:
-            words = _cell(other["verdict"] if other else "not run", other) + _cell(verdict["verdict"], verdict)
+            words = _cell(other["verdict"] if other else "not run", other) + _cell(verdict["verdict"], {**verdict, "card": card})
             rows += f"<tr><td>{verdict['id']}</td>{words}<td>{html.escape(verdict['summary'])}</td></tr>"
     parts = [f"<h3>{chapter}</h3><p>{html.escape(parameters)}</p>"]
     parts.append(f'<table class="verdicts"><tbody>{rows}</tbody></table>' if rows else "<p>No verdict differs.</p>")
@@ -190,6 +185,9 @@ def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
 
 def _cell(word: str, verdict: dict | None) -> str:
     scale = f"<br><small>{verdict['scale']}</small>" if verdict else ""
+    advice = power.note(verdict["card"], verdict) if verdict and verdict["card"] else ""
+    if advice:
+        scale += f'<br><small class="advice">{html.escape(advice)}</small>'
     return f'<td class="verdict {word.replace(" ", "-")}">{word if verdict else "not run"}{scale}</td>'
 
 

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
-from snakemake.utils import Paramspace
 
 from collapse_utils import params
-from workflow import chapters
+from workflow import chapters, files, spelling, values
 
 FOLDER = chapters.ROOT / "sweeps"
 KEYS = {"title", "question", "chapter", "scale", "fixed", "grid", "zip", "points", "retries", "show"}
+VARIED = {"grid", "zip", "points"}
 SHOW = {"x", "y", "label", "names", "theory", "panels", "lines", "log"}
 
 
@@ -27,10 +26,10 @@ class Sweep:
 
     name: str
     title: str
-    question: str
     chapter: str
     scale: str
-    points: list[dict[str, Any]]  # what is varied; `fixed` apart
+    points: list[dict[str, Any]]  # what is varied, the same parameters in each; `fixed` apart
+    question: str = ""
     fixed: dict[str, Any] = field(default_factory=dict)
     retries: int = 0
     show: dict[str, Any] = field(default_factory=dict)
@@ -42,8 +41,8 @@ class Sweep:
 
     @property
     def instances(self) -> list[str]:
-        """The folder of each point, e.g. d~40/noise~0.5, as Snakemake's Paramspace names them."""
-        return list(Paramspace(pd.DataFrame(self.points, dtype=object)).instance_patterns)
+        """The folder of each point, e.g. d~40/noise~0.5."""
+        return [spelling.folder(point) for point in self.points]
 
 
 def names() -> list[str]:
@@ -61,48 +60,45 @@ def read(name: str) -> Sweep:
 
     Raises ChapterError or ParameterError in one sentence that names the file and the line.
     """
+    path, root, nodes = _opened(name)
+    lines = {key: nodes.get(key, (root,))[0] for key in KEYS}
+    plain = {
+        key: _text(path, value) if key == "chapter" else _value(path, value)
+        for key, (_, value) in nodes.items()
+        if key not in VARIED
+    }
+    for key in ("title", "chapter", "scale", *(("question",) if "question" in plain else ())):
+        said = f"got {plain[key]!r}; put it in quotes" if key in plain else "it is missing"
+        _require(isinstance(plain.get(key), str), path, lines[key], f"{key} must be given, as text; {said}")
+    _require(not path.stem.startswith("."), path, lines["title"], "the name of a sweep's file must not begin with a dot")
+    chapter = _at(path, lines["chapter"], chapters.find, plain["chapter"])
+    _at(path, lines["scale"], chapters.require_scale, chapter, plain["scale"])
+    retries = plain.get("retries", 0)
+    _require(
+        type(retries) is int and 0 <= retries <= 10, path, lines["retries"], f"retries must lie between 0 and 10; got {retries!r}"
+    )
+    points = _points(path, nodes, chapters.declared(chapter, chapters.read(chapter)), chapter, lines)
+    if "show" in nodes:
+        _check_show(path, lines["show"], plain["show"], chapter, points)
+    given = {key: plain[key] for key in ("question", "fixed", "show") if key in plain}
+    return Sweep(path.stem, plain["title"], chapter=chapter, scale=plain["scale"], points=points, retries=retries, **given)
+
+
+def _opened(name):
+    """The path of a sweep, the node of its file, and {key: (key node, value node)}."""
     path = find(name)
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = values.compose(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise chapters.ChapterError(f"sweep {name!r} must name one of: {', '.join(names())}; or a file by path.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise chapters.ChapterError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from None
+    except (OSError, *values.ERRORS) as error:
+        raise files.damaged(path, f"line {values.line(error)}: {values.reason(error)}", "mend it") from None
     if not isinstance(root, yaml.MappingNode):
         raise chapters.ChapterError(f"{path}: must be a mapping with the keys {', '.join(sorted(KEYS))}.")
     nodes = {key.value: (key, value) for key, value in _pairs(path, root, root)}
     for key, _ in nodes.values():
         _require(key.value in KEYS, path, key, f"unknown key {key.value!r}; known: {', '.join(sorted(KEYS))}")
-    plain = {key: _value(path, value) for key, (_, value) in nodes.items()}
-    lines = {key: nodes.get(key, (root,))[0] for key in KEYS}
-    for key in ("title", "chapter", "scale"):
-        said = f"got {plain[key]!r}; put it in quotes" if key in plain else "it is missing"
-        text = isinstance(plain.get(key), str) or (key == "chapter" and isinstance(plain.get(key), int))
-        _require(text, path, lines[key], f"{key} must be given, as text; {said}")
-    chapter = _at(path, lines["chapter"], chapters.find, nodes["chapter"][1].value)  # 02 is text here, not the number 2
-    _at(path, lines["scale"], chapters.plans, chapter, plain["scale"], [])
-    retries = plain.get("retries", 0)
-    _require(
-        isinstance(retries, int) and 0 <= retries <= 10,
-        path,
-        lines["retries"],
-        f"retries must lie between 0 and 10; got {retries!r}",
-    )
-    points = _points(path, nodes, chapters.declared(chapter, chapters.read(chapter)), chapter, lines)
-    if "show" in nodes:
-        _check_show(path, lines["show"], plain["show"], chapter, list(points[0]))
-    question = str(plain.get("question", ""))
-    return Sweep(
-        path.stem,
-        plain["title"],
-        question,
-        chapter,
-        plain["scale"],
-        points,
-        plain.get("fixed", {}),
-        retries,
-        plain.get("show", {}),
-    )
+    return path, root, nodes
 
 
 def plans(sweep: Sweep) -> list[chapters.Run]:
@@ -121,14 +117,19 @@ def _points(path, nodes, declared, chapter, lines):
             _require(name not in fixed, path, key, f"{name} is varied, and given in `fixed` as well; keep one")
             _validate(path, key, value, declared, chapter)
         points.append({name: _value(path, value) for name, (_, value) in point.items()})
+        same = points[0].keys()
+        said = f"points must all give the same parameters, {', '.join(same)}; got {', '.join(point)}"
+        _require(same == point.keys(), path, next(iter(point.values()))[0], said)
+        points[-1] = {name: points[-1][name] for name in same}
         text = json.dumps(points[-1], sort_keys=True)
         _require(text not in seen, path, lines["title"], f"every point must be listed once; got {points[-1]} twice")
         seen.add(text)
     return points
 
 
-def _check_show(path, line, show, chapter, varied):
+def _check_show(path, line, show, chapter, points):
     """What is drawn: numbers of the chapter's page against parameters that the sweep varies."""
+    varied = list(points[0])
     _require(isinstance(show, dict) and set(show) <= SHOW and {"x", "y"} <= set(show), path, line,
              f"show has the keys {', '.join(sorted(SHOW))}, x and y at least; got {show!r}")  # fmt: skip
     for key in ("x", "panels", "lines"):
@@ -148,8 +149,15 @@ def _check_show(path, line, show, chapter, varied):
     )
     drawn = [show[key] for key in ("y", "theory") if key in show]
     _require(
-        all(isinstance(y, str | list | dict) for y in drawn), path, line, f"show: y and theory are names of numbers; got {drawn}"
+        all(isinstance(y, str | list | dict) and y for y in drawn),
+        path,
+        line,
+        f"show: y and theory are names of numbers; got {drawn}",
     )
+    words = [show.get("label", ""), *names.values(), *(word for y in drawn if isinstance(y, dict) for word in y.values())]
+    _require(all(isinstance(word, str) for word in words), path, line, f"show: labels and names are text; got {words}")
+    at = [point[show["x"]] for point in points if type(point[show["x"]]) in (int, float) and "x" in show.get("log", "")]
+    _require(all(x > 0 for x in at), path, line, f"show: log x needs values above 0; got {at}")
     known = _numbers(chapter)
     for name in [number for names in drawn for number in listed(names)]:
         fits = [number for number in known if re.fullmatch(number, str(name))]
@@ -180,29 +188,18 @@ def _expand(path, nodes):
     """Every point as {name: (key node, value node)}: the product of grid, zip and points."""
     factors = []
     if "grid" in nodes:
-        for key, values in _pairs(path, *nodes["grid"]):
-            _require(
-                isinstance(values, yaml.SequenceNode) and values.value, path, key, f"grid: {key.value} must be a list of values"
-            )
-            factors.append([{key.value: (key, value)} for value in values.value])
+        for key, node in _pairs(path, *nodes["grid"]):
+            factors.append([{key.value: (key, value)} for value in _listed(path, key, node, f"grid: {key.value}")])
     if "zip" in nodes:
-        columns = list(_pairs(path, *nodes["zip"]))
-        for key, values in columns:
-            _require(isinstance(values, yaml.SequenceNode), path, key, f"zip: {key.value} must be a list of values")
-            first = columns[0]
-            same = len(values.value) == len(first[1].value)
-            _require(
-                same,
-                path,
-                key,
-                f"zip: {key.value} must have as many values as {first[0].value} ({len(first[1].value)}); got {len(values.value)}",
-            )
-        rows = zip(*(values.value for _, values in columns), strict=True)
-        factors.append([{key.value: (key, value) for (key, _), value in zip(columns, row, strict=True)} for row in rows])
+        columns = {key: _listed(path, key, node, f"zip: {key.value}") for key, node in _pairs(path, *nodes["zip"])}
+        (first, size), *_ = ((key, len(column)) for key, column in columns.items())
+        for key, column in columns.items():
+            said = f"zip: {key.value} must have as many values as {first.value} ({size}); got {len(column)}"
+            _require(len(column) == size, path, key, said)
+        factors.append([{key.value: (key, column[k]) for key, column in columns.items()} for k in range(size)])
     if "points" in nodes:
-        key, entries = nodes["points"]
-        _require(isinstance(entries, yaml.SequenceNode) and entries.value, path, key, "points must be a list of mappings")
-        factors.append([{name.value: (name, value) for name, value in _pairs(path, item, item)} for item in entries.value])
+        entries = _listed(path, *nodes["points"], "points", "mappings")
+        factors.append([{name.value: (name, value) for name, value in _pairs(path, item, item)} for item in entries])
     key = nodes.get("chapter", (next(iter(nodes.values()))[0],))[0]
     _require(bool(factors), path, key, "one of grid, zip, points must say what is varied")
     for combination in itertools.product(*factors):
@@ -212,6 +209,13 @@ def _expand(path, nodes):
                 _require(name not in merged, path, pair[0], f"{name} is varied twice")
                 merged[name] = pair
         yield merged
+
+
+def _listed(path, key, node, name, of="values"):
+    """The nodes of a list that has at least one."""
+    _require(node.tag == f"{values.TAG}seq", path, key, f"{name} must be a list of {of}")
+    _require(node.value, path, key, f"{name} has no {of}: the list is empty")
+    return node.value
 
 
 def _pairs(path, key, node):
@@ -238,20 +242,19 @@ def _at(path, node, function, *arguments):
         raise type(error)(f"{path.name}, line {node.start_mark.line + 1}: {error}") from None
 
 
+def _text(path, node):
+    """A node as it is written: 02 names a chapter and is no number."""
+    return node.value if isinstance(node, yaml.ScalarNode) else _value(path, node)
+
+
 def _value(path, node):
-    """The Python value of a YAML node: text, numbers, lists and mappings."""
-    if isinstance(node, yaml.MappingNode):
-        return {_value(path, name): _value(path, value) for name, value in _pairs(path, node, node)}
-    if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
-        return [_value(path, value) for value in node.value]
+    """The value of a YAML node."""
     try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
-        why = chapters.reason(error)
-    value = repr(node.value) if isinstance(node, yaml.ScalarNode) else "a list"
-    raise chapters.ChapterError(
-        f"{path.name}, line {node.start_mark.line + 1}: {value} is no value in YAML ({why}); put text in quotes."
-    )
+        return values.construct(node)
+    except values.ERRORS as error:
+        line, why = values.line(error, node.start_mark.line + 1), values.reason(error)
+    said = f"{node.value!r} is no value ({why}); put text in quotes" if isinstance(node, yaml.ScalarNode) else why
+    raise chapters.ChapterError(f"{path.name}, line {line}: {said}.")
 
 
 def _require(condition, path, node, sentence):

@@ -1,10 +1,12 @@
 """Sphinx extension of the book: run lines, the scorecard, the data behind the figures, mathematics without a network."""
 
 import base64
+import html
 import io
 import json
 import shutil
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import nbformat
 import pandas as pd
+from docutils import nodes
 
-from workflow import bending, chapters, costs, gather, publish, scorecard, sweeps
+from collapse_utils import claims
+from workflow import bending, chapters, costs, gather, power, publish, scorecard, sweeps
+
+PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
+REACHABLE = 'tabindex="0" role="group" aria-label="table, scrolls sideways"'
 
 
 def headline() -> str:
@@ -56,10 +64,21 @@ def _chapter(chapter: str, text: str) -> str:
     folder = shown_folder(chapter)
     if (folder / "executed.ipynb").exists():
         notebook = publish.transplant(notebook, nbformat.read(folder / "executed.ipynb", as_version=4))
-    line = scorecard.run_line(chapter, notebook.metadata.get("collapse"))
+    card = notebook.metadata.get("collapse")
+    for output in [output for cell in notebook.cells if card for output in cell.get("outputs", [])]:
+        _advise(card, output.get("data", {}))
+    line = scorecard.run_line(chapter, card)
     cell = nbformat.v4.new_markdown_cell(f'```{{raw}} html\n<p class="run-line">{line}</p>\n```')
     notebook.cells.insert(1, cell)
     return nbformat.writes(notebook)
+
+
+def _advise(card: dict, shown: dict) -> None:
+    """Add to a table of verdicts what would decide those that are inconclusive."""
+    for verdict in shown.get(claims.MIME, []):
+        row = f'<tr><td>{verdict["id"]}</td><td class="verdict inconclusive">inconclusive</td><td>{verdict["summary"]}</td></tr>'
+        told = row.replace("</td></tr>", f"; {html.escape(power.note(card, verdict))}</td></tr>")
+        shown["text/html"] = shown["text/html"].replace(row, told)
 
 
 def on_build_finished(app, error):
@@ -84,14 +103,32 @@ def on_build_finished(app, error):
         shutil.copy(notebook, out / "data" / "sweeps" / notebook.parents[1].name)
 
 
+def on_config_inited(app, config):
+    """Name the book and its version in the inventory by which other books link to it; the version is the package's."""
+    config.project, config.version, config.release = config.html_title, PROJECT["version"], PROJECT["version"]
+
+
 def on_page_context(app, pagename, templatename, context, doctree):
-    """Drop the address of a live-code service that the book does not use: no page names a host that it might load from."""
+    """Describe the page to search engines, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
+    if doctree:
+        context["metatags"] += f'<meta name="description" content="{html.escape(_description(doctree))}">\n'
+        for name in SCROLLS:
+            context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
     bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
     context["script_files"] = [script for script in context["script_files"] if "THEBE_JS_URL" not in bodies[id(script)]]
 
 
+def _description(doctree) -> str:
+    """The first paragraph of a page as plain words, or what the project is where that paragraph has formulas."""
+    first = next(doctree.findall(nodes.paragraph))
+    formulas = list(first.findall(nodes.math))
+    text = PROJECT["description"] if formulas else " ".join(first.astext().replace(" []", "").split())
+    return text if len(text) <= 200 else text[:200].rpartition(" ")[0] + " …"
+
+
 def setup(app):
     """Register with Sphinx."""
+    app.connect("config-inited", on_config_inited)
     app.connect("source-read", on_source_read)
     app.connect("html-page-context", on_page_context, priority=900)
     app.connect("build-finished", on_build_finished)

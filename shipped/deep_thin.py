@@ -1,9 +1,9 @@
 """Train the deep, thin decoder that the pruning chapter takes apart, and write it as a folder that transformers reads.
 
-    COLLAPSE_DATA=/some/mirror python -m models.deep_thin --threads 2
+    COLLAPSE_DATA=/some/mirror python -m shipped.deep_thin --threads 2
 
 The text: the documentation inside the pinned packages (collapse_utils.docstrings; files held out) and TinyStories, its
-training stories twice. Options make other ones (models/README.md has the bigger sister). A killed run goes on from its checkpoint. The run card, card.json, says what was read and reached.
+training stories twice. Options make other ones (shipped/README.md has the bigger sister). A killed run goes on from its checkpoint. The run card, card.json, says what was read and reached.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 
 from collapse_utils import docstrings, language, pruning, texts, tokens
 from collapse_utils.training import Recipe, optimizer, order, rate_at
-from models.trigram import KneserNey
+from shipped.trigram import KneserNey
 
 FOLDER = Path(__file__).parent / "deep-thin"
 CONTEXT = 256
@@ -44,7 +44,7 @@ def main(given: list[str] | None = None) -> None:
     }
     card = {
         "command": " ".join(
-            ["COLLAPSE_DATA=/some/mirror python -m models.deep_thin", *(sys.argv[1:] if given is None else given)]
+            ["COLLAPSE_DATA=/some/mirror python -m shipped.deep_thin", *(sys.argv[1:] if given is None else given)]
         ),
         "shape": shape | {"vocab_size": options.vocabulary, "context": CONTEXT, "parameters": language.n_parameters(model)},
         "recipe": vars(recipe(options)) | {"schedules": schedules(options, training), "seed": options.seed, "steps": len(losses)},

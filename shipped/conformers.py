@@ -1,6 +1,6 @@
 """The embedded molecules: grown by rule, embedded by RDKit, written to one small file.
 
-    python -m collapse_utils.enumeration book/data/conformers.npz
+    python -m shipped.conformers shipped/conformers.npz
 
 makes the file that is shipped, with RDKit 2026.9.1, in a few minutes; its SHA-256 stands in conformers.py.
 """

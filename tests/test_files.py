@@ -1,0 +1,209 @@
+"""Each kind of file that the workflow reads, damaged in a copy of the project: one sentence that names it, exit code 2."""
+
+import contextlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow import __main__ as main
+from workflow import chapters, check, gather, sweeps
+from workflow.cards import ROOT
+
+CHAPTER = "02_linear_models"
+HALF = "half"  # of what stood there
+RUN, COST = ["run", "--chapter", "02"], ["cost", "--chapter", "02", "--scale", "laptop", "--set", "n_replicates=777"]
+SWEPT = ["publish", "--sweep", "orthogonal_images"]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the project to damage; each test restores what it damaged."""
+    left_out = shutil.ignore_patterns(".venv", ".build", "_build", ".git", ".snakemake", "__pycache__", ".pytest_cache", "models")
+    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("damage") / "project", ignore=left_out))
+
+
+@pytest.fixture
+def project(copy, monkeypatch):
+    """The copy as this process's project: every path of the workflow's modules leads there, and nothing read before is kept."""
+    ours = [module for name, module in sys.modules.items() if name.split(".")[0] in ("workflow", "collapse_utils")]
+
+    def forget():
+        for module in ours:
+            for value in vars(module).values():
+                getattr(value, "cache_clear", lambda: None)()
+
+    for module in ours:
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Path) and value.is_relative_to(ROOT):
+                monkeypatch.setattr(module, name, copy / value.relative_to(ROOT))
+    forget()
+    yield copy
+    shutil.rmtree(copy / ".build", ignore_errors=True)
+    monkeypatch.undo()
+    forget()
+
+
+@contextlib.contextmanager
+def damaged(path, content):
+    """Put content into a file, or half of what it has; give back what stood there."""
+    before = path.read_bytes() if path.exists() else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content == HALF:
+        path.write_bytes(before[: len(before) // 2])
+    elif callable(content):
+        path.write_text(content(before.decode()), encoding="utf-8")
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    try:
+        yield
+    finally:
+        path.unlink() if before is None else path.write_bytes(before)
+
+
+def refused(monkeypatch, capsys, arguments):
+    """What a verb says, in this process; it must end with exit code 2 and one line."""
+    monkeypatch.setattr(sys, "argv", ["workflow", *arguments])
+    capsys.readouterr()
+    assert main.main() == 2
+    *progress, line = capsys.readouterr().err.strip().splitlines()
+    assert all(re.search(r"^\d+ of \d+ runs due|^done in", said) for said in progress), progress
+    assert line.endswith(".")
+    return line
+
+
+def cell(change):
+    """A change of the chapter's first code cell behind the parameters, as text of the notebook's file."""
+
+    def changed(text):
+        notebook = json.loads(text)
+        change([cell for cell in notebook["cells"] if cell["cell_type"] == "code"][3], notebook)
+        return json.dumps(notebook)
+
+    return changed
+
+
+def replaced(before, after):
+    def changed(text):
+        assert before in text
+        return text.replace(before, after, 1)
+
+    return changed
+
+
+NOTEBOOK = f"notebooks/{CHAPTER}.ipynb"
+CLAIMS = "book/claims/gerstgrasser2024.yml"
+
+
+@pytest.mark.parametrize(
+    ("verb", "file", "content", "said"),
+    [
+        (RUN, NOTEBOOK, HALF, r"line \d+ column"),
+        (RUN, NOTEBOOK, "", "line 1 column 1"),
+        (RUN, NOTEBOOK, "[]", "has no"),
+        (RUN, NOTEBOOK, b"\xff\xfe", "utf-8"),
+        (RUN, NOTEBOOK, cell(lambda one, _: one.update(source=["x = 1\n", "def f(:"])), r"cell 'theorem-1', line 2: invalid syntax"),
+        (["read"], NOTEBOOK, cell(lambda one, _: one.update(source="x = (")), r"cell 'theorem-1', line 1"),
+        (RUN, NOTEBOOK, cell(lambda one, _: one.pop("source")), "'source' is a required property"),
+        (RUN, NOTEBOOK, cell(lambda one, _: one.pop("id")), "[Cc]ell .*id"),
+        (RUN, NOTEBOOK, cell(lambda _, whole: whole["cells"].append(whole["cells"][0])), "Non-unique cell id"),
+        (RUN, NOTEBOOK, replaced("seed: NonNegativeInt", "seed: NonNegativInt"), "parameters cell .*NameError: .*NonNegativInt"),
+        (RUN, NOTEBOOK, replaced("import Annotated, Field, NonNegativeInt", "import Annotated, Field, NonNegativInt"), "parameters cell .*ImportError: .*NonNegativInt"),
+        (["read"], NOTEBOOK, cell(lambda _, whole: whole["metadata"].update(collapse={})), "chapter is missing"),
+        (RUN, CLAIMS, replaced("claims:", "claims: ]"), r"line \d+: "),
+        (RUN, CLAIMS, "", "it must be a mapping; got None"),
+        (RUN, CLAIMS, replaced("claims:", "claimed:"), "claims is missing"),
+        (RUN, CLAIMS, b"name: \xff", "utf-8"),
+        (["read"], CLAIMS, replaced("claims:", "claims: ]"), r"line \d+: "),
+        (RUN, "collapse_utils/vae.py", replaced("def ", "def def "), r"line \d+: invalid syntax"),
+        (["read"], "collapse_utils/vae.py", b"# \xff", "utf-8"),
+        (RUN, "scales.yml", replaced("smoke: {", "smoke: {{"), r"line \d+: "),
+        (RUN, "scales.yml", "- 1", r"it must be a mapping; got \[1\]"),
+        (RUN, "scales.yml", replaced("smoke: {", "smok: {"), "smok is unknown"),
+        (RUN, "scales.yml", replaced("01_gaussian:", "02_linear_models:"), "02_linear_models stands there twice; keep one"),
+        (RUN, "scales.yml", replaced("{smoke: {threads: 2}", "{smoke: {threads: 0}"), "threads must be greater than 0; got 0"),
+        (RUN, "scales.yml", replaced("n_replicates: 500", "n_replicates: 0500"), "does not begin with 0: write 500"),
+        (COST, "scales.yml", replaced("cost: n_replicates * n_samples * d *", "cost: n_replicates * n_samples * d * *"), "cannot be computed"),
+        (COST, "scales.yml", replaced("cost: n_replicates * n_samples * d *", "cost: 1 / 0 *"), "division by zero"),
+        (RUN, "_toc.yml", replaced("parts:", "parts: ]"), r"line \d+: "),
+        (RUN, "_toc.yml", replaced("parts:", "part:"), "parts is missing"),
+        (["read"], "_config.yml", "title: [", r"line \d+: "),
+        (COST, f"results/laptop/{CHAPTER}/card.json", HALF, r"line \d+ column"),
+        (COST, f"results/smoke/{CHAPTER}/card.json", replaced("wall_s", "wall"), "wall_s is missing"),
+        (COST, "results/sweeps/linear_phase/card.json", "[]", r"it must be a mapping; got \[\]"),
+        (COST, "results/sweeps/linear_phase/costs.parquet", HALF, "Parquet"),
+        (["read"], "results/sweeps/linear_phase/points.parquet", b"PAR1", "Parquet"),
+        (["read"], f"results/laptop/{CHAPTER}/verdicts.json", HALF, r"line \d+ column"),
+        (["read"], f"results/laptop/{CHAPTER}/verdicts.json", "{}", r"it must be a valid list; got \{\}"),
+        (["read"], f"results/laptop/{CHAPTER}/numbers.json", '{"a": 1}', "a must be a mapping; got 1"),
+        (["read"], "results/sweeps/linear_phase/verdicts.json", HALF, r"line \d+ column"),
+        (["read"], "sweeps/linear_phase.yml", replaced("grid:", "grid: ]"), r"line \d+: "),
+        (["sweep", "--sweep", "linear_phase"], "sweeps/linear_phase.yml", "", "must be a mapping with the keys"),
+        (["sweep", "--sweep", "linear_phase"], "sweeps/linear_phase.yml", b"\xff", "utf-8"),
+        (COST, f".build/runs/{CHAPTER}/smoke-0/card.json", "{", "line 1 column 2.*remove its folder and rerun"),
+        (["compare", "--a", "x"], "_build/custom/x/_build/shown.json", '{"a": ', "line 1 column 7"),
+        (["compare", "--a", "x"], "_build/custom/x/_build/shown.json", '{"a": {"rerun": null}}', "rerun must be a valid string"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_named_in_one_sentence(project, monkeypatch, capsys, verb, file, content, said):
+    with damaged(project / file, content):
+        line = refused(monkeypatch, capsys, verb)
+    assert Path(file).stem in line
+    assert re.search(said, line), line
+
+
+def finished(runs):
+    """Put what the chapter published where finished runs lie."""
+    for run in runs:
+        shutil.copytree(chapters.RESULTS / chapters.PUBLISHED / run.chapter, run.folder)
+        shutil.copy(chapters.source(run.chapter), run.folder / "executed.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "content"),
+    [
+        (RUN, "verdicts.json", "["),
+        (["publish", "--chapter", "02"], "executed.ipynb", HALF),
+        (SWEPT, "executed.ipynb", HALF),
+        (SWEPT, "card.json", HALF),
+        (SWEPT, "numbers.json", HALF),
+        (SWEPT, "epochs.parquet", HALF),
+    ],
+)
+def test_a_damaged_run_is_named_and_what_was_published_stays(project, monkeypatch, capsys, verb, name, content):
+    runs = sweeps.plans(sweeps.read("orthogonal_images")) if verb == SWEPT else [chapters.plan(CHAPTER, "smoke")]
+    finished(runs)
+    kept = {path: path.read_bytes() for path in (project / "results").rglob("*") if path.is_file()}
+    name = next(path.name for path in runs[-1].folder.glob("*.parquet")) if name.endswith(".parquet") else name
+    with damaged(runs[-1].folder / name, content):
+        line = refused(monkeypatch, capsys, verb)
+    assert ".build/" in line
+    assert line.endswith("; remove its folder and rerun.")
+    assert kept == {path: path.read_bytes() for path in (project / "results").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("runs", "must be an absolute folder or an address like s3://bucket/runs"),
+        ("/runs/{chapter}", "without braces; got '/runs/{chapter}'"),
+        ("nowhere://bucket", "knows 'nowhere://bucket'"),
+    ],
+)
+def test_a_store_that_nothing_knows_is_refused(project, monkeypatch, capsys, store, said):
+    monkeypatch.setenv("COLLAPSE_STORE", store)
+    assert said in refused(monkeypatch, capsys, RUN)
+
+
+def test_an_undamaged_project_is_read_in_silence(project, capsys):
+    check.pages()
+    assert capsys.readouterr() == ("", "")
+    assert gather.SWEEPS.is_relative_to(project)
+
+
+def test_a_claim_that_stands_in_two_files_is_named(project, monkeypatch, capsys):
+    with damaged(project / "book" / "claims" / "twice.yml", (project / CLAIMS).read_bytes()):
+        assert "stands in gerstgrasser2024.yml and in twice.yml" in refused(monkeypatch, capsys, RUN)
