@@ -89,8 +89,8 @@ def blank(found: dict[str, list[dict]]) -> list[str]:
 
 def stale() -> list[str]:
     """Return the chapters that have changed since their rows were measured."""
-    files = sorted(FOLDER.glob("*/*.json"))
-    changed = [path for path in files if files.json(path)["key"] != fingerprint(planned(path.stem, path.parent.name))]
+    tables = sorted(FOLDER.glob("*/*.json"))
+    changed = [path for path in tables if files.json(path)["key"] != fingerprint(planned(path.stem, path.parent.name))]
     return sorted({path.stem for path in changed})
 
 
