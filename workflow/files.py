@@ -38,6 +38,7 @@ class Rungs(BaseModel, strict=True, extra="forbid"):
     paper: dict[str, Any] | None = None
     resources: dict[Literal["smoke", "laptop", "gpu", "paper"], Given] | None = None
     cost: str | None = None
+    replicates: str | None = None
 
 
 def _shape(**kinds):
