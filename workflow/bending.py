@@ -9,7 +9,7 @@ import multiprocessing
 import sys
 from pathlib import Path
 
-from workflow import bent, cards, chapters
+from workflow import bent, cards, chapters, files
 
 FOLDER = chapters.RESULTS / "bending"
 SCALES = ("smoke", "laptop")
@@ -29,15 +29,15 @@ def planned(chapter: str, scale: str, custom: dict | None = None) -> chapters.Ru
 
 def fingerprint(run: chapters.Run) -> str:
     """Return a hash of all that a chapter's rows follow from: its cells, what they reach, its rules and parameters."""
-    inputs = cards.inputs(chapters.read(run.chapter)) | {"parameters": run.overrides}
-    return cards.digest({name: value for name, value in inputs.items() if name != "figures"})
+    inputs = cards.inputs(chapters.read(run.chapter))
+    return cards.key({kind: found for kind, found in inputs.items() if kind != "figures"}, parameters=run.overrides)
 
 
 def measure(run: chapters.Run, only: str = "") -> None:
     """Bring FOLDER/scale/chapter.json up to date, a row at a time; rows that are there stay until the chapter changes."""
     bent.install(run.chapter)
     path, cells, unbent = FOLDER / run.scale / f"{run.chapter}.json", bent.compiled(run), None
-    key, table = fingerprint(run), json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    key, table = fingerprint(run), files.json(path) if path.exists() else {}
     if table.get("key") != key:
         unbent, before = bent.reach(cells), chapters.published(run.chapter, run.scale, "verdicts") or []
         now = {id_: word for id_, (word, _) in unbent["verdicts"].items()}
@@ -68,7 +68,7 @@ def measured() -> list[dict]:
     found, order = [], chapters.chapters()
     for scale in SCALES:
         for chapter in [name for name in order if (FOLDER / scale / f"{name}.json").exists()]:
-            rows = json.loads((FOLDER / scale / f"{chapter}.json").read_text(encoding="utf-8"))["rows"]
+            rows = files.json(FOLDER / scale / f"{chapter}.json")["rows"]
             found += [{"law": law, "chapter": chapter, "scale": scale, **row} for law, row in rows.items()]
     return found
 
@@ -89,12 +89,8 @@ def blank(found: dict[str, list[dict]]) -> list[str]:
 
 def stale() -> list[str]:
     """Return the chapters that have changed since their rows were measured."""
-    files = sorted(FOLDER.glob("*/*.json"))
-    changed = [
-        path
-        for path in files
-        if json.loads(path.read_text(encoding="utf-8"))["key"] != fingerprint(planned(path.stem, path.parent.name))
-    ]
+    tables = sorted(FOLDER.glob("*/*.json"))
+    changed = [path for path in tables if files.json(path)["key"] != fingerprint(planned(path.stem, path.parent.name))]
     return sorted({path.stem for path in changed})
 
 
