@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from collapse_utils.decoders import unpacked
 from collapse_utils.training import Recipe, order, train
 
 FEED_FORWARD = {  # the feed-forward matrices of each model type (Gromov 2024, 2403.17887, App. A.1, for those it names)
@@ -60,7 +61,7 @@ def adapted(model, rank: int):
 
 
 def quantised(model):
-    """Return the model with its layers' matrices in 4-bit nf4 (`bitsandbytes`), ready for adapters."""
+    """Return the model with its layers' matrices in 4-bit nf4 (`bitsandbytes`), ready for adapters, alike on every processor."""
     import peft
     import transformers
 
@@ -74,7 +75,7 @@ def quantised(model):
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return peft.prepare_model_for_kbit_training(found, use_gradient_checkpointing=device.type == "cuda")
+        return peft.prepare_model_for_kbit_training(unpacked(found), use_gradient_checkpointing=device.type == "cuda")
 
 
 def predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:

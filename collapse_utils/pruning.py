@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from collapse_utils import mirror
+from collapse_utils.decoders import unpacked
 
 SHIPPED = mirror.SHIPPED
 ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
@@ -50,6 +51,8 @@ def load(model_id: str):
         reason = str(error).splitlines()[0]
         raise ValueError(f"load: {model_id} must be a causal language model that transformers knows; got: {reason}") from None
     stack(model)
+    if getattr(model, "is_loaded_in_4bit", False):  # as the folder's own configuration may ask for
+        unpacked(model)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # tokenizers raises Exception itself
