@@ -43,7 +43,10 @@ def keep(model, layers: Sequence[int]) -> None:
             for name in numbers & vars(module).keys():
                 if getattr(module, name) is not None:
                     setattr(module, name, i)
-    model.config.num_hidden_layers = len(layers)
+    try:
+        model.config.num_hidden_layers = len(layers)
+    except NotImplementedError:  # a configuration of an encoder and a decoder
+        raise ValueError(f"prune: the configuration must let its depth be set; got a {type(model.config).__name__}.") from None
 
 
 def settings(model, layers: Sequence[int]) -> dict:
