@@ -13,12 +13,15 @@ from torch import nn
 
 
 def stack(model) -> nn.ModuleList:
-    """Return the model's decoder layers. Raises ValueError for a model without a stack of them."""
-    depth = getattr(model.config, "num_hidden_layers", None)
+    """Return the model's decoder layers. Raises ValueError for a model without a stack of them, or with several lists in its place."""
+    depth, found, within = getattr(model.config, "num_hidden_layers", None), [], set()
     for module in model.modules():  # from outside in: a list of experts lies within a layer
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return module
-    raise ValueError(f"pruning: the model must have a stack of decoder layers; got {type(model).__name__} without one.")
+        if isinstance(module, nn.ModuleList) and len(module) == depth and module not in within:
+            found.append(module)
+            within |= set(module.modules())
+    if len(found) != 1:
+        raise ValueError(f"pruning: the model must have a stack of decoder layers; got {type(model).__name__} without one.")
+    return found[0]
 
 
 def keep(model, layers: Sequence[int]) -> None:
