@@ -31,8 +31,9 @@ def decode(model, n: int, length: int, pick: Callable, prompt=(), batch: int = 2
 def sampler(length: int, temperature: float, rng: np.random.Generator) -> Callable:
     """Return a pick for decode that draws from softmax(logits/temperature) by one uniform number a row and step.
 
-    The number is a hash of the row and the step (splitmix64, Steele, Lea, Flood 2014) from one seed drawn here: a row
-    does not depend on the batch that it is decoded in. Raises ValueError unless 0 < temperature.
+    The number is a hash of the row and the step (splitmix64, Steele, Lea, Flood 2014) from one seed drawn here, the same in
+    every batch. Logits are the same up to rounding: with another batch size a row can part where a draw falls within
+    rounding of the border between two tokens. Raises ValueError unless 0 < temperature.
     """
     if not temperature > 0:
         raise ValueError(f"sampler: the temperature must be positive; got {temperature}; use greedy for its limit 0.")

@@ -98,7 +98,8 @@ def cloze(ids, mask, given: int, asked: int, n_choices: int, rng: np.random.Gene
 def choose(model, questions: np.ndarray, given: int, batch: int = 16) -> np.ndarray:
     """Return for each question the summed ln p of its choices after the first `given` tokens, (N, n_choices).
 
-    The choices of a question share its first `given` tokens, so these are read once and their keys and values repeated.
+    The choices of a question share its first `given` tokens, so these are read once and their keys and values repeated; a model
+    that remembers in other ways (a state of linear attention, or nothing) reads each choice whole.
     """
     choices, device = questions.shape[1], next(model.parameters()).device
     scores = []
@@ -106,9 +107,12 @@ def choose(model, questions: np.ndarray, given: int, batch: int = 16) -> np.ndar
         for start in range(0, len(questions), batch):
             part = torch.as_tensor(questions[start : start + batch], device=device)  # (b, n_choices, T)
             read = model(input_ids=part[:, 0, :given], use_cache=True)
-            read.past_key_values.batch_repeat_interleave(choices)
             asked = part[..., given:].flatten(0, 1)  # (b · n_choices, T − given)
-            later = model(input_ids=asked[:, :-1], past_key_values=read.past_key_values, use_cache=True).logits
+            if _keys_and_values(getattr(read, "past_key_values", None)):
+                read.past_key_values.batch_repeat_interleave(choices)
+                later = model(input_ids=asked[:, :-1], past_key_values=read.past_key_values, use_cache=True).logits
+            else:
+                later = model(input_ids=part.flatten(0, 1), use_cache=False).logits[:, given:-1]
             first = read.logits[:, -1:].repeat_interleave(choices, dim=0)
             nats = _cross_entropy(torch.cat([first, later], dim=1).float(), asked)
             scores.append(-nats.double().sum(dim=1).reshape(-1, choices).cpu().numpy())
@@ -147,7 +151,7 @@ def lambada(model, tokenizer, n: int = 500) -> tuple[np.ndarray, np.ndarray]:
     rows, last = [], []
     for start, word in passages:
         given, end = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (start, " " + word))
-        room = model.config.max_position_embeddings - len(begin) - len(end)
+        room = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length) - len(begin) - len(end)
         rows.append(begin + given[-room:] + end)
         last.append(len(end))
     ids, mask = padded(rows)
@@ -169,6 +173,14 @@ def harness(model, tokenizer, tasks: Sequence[str], n: int | None = None) -> dic
         raise ImportError("harness: lm-evaluation-harness must be installed; run `pip install lm_eval`.") from None
     served = HFLM(pretrained=model, tokenizer=tokenizer)
     return lm_eval.simple_evaluate(model=served, tasks=list(tasks), limit=n)["results"]
+
+
+def _keys_and_values(cache) -> bool:
+    """Whether a cache holds nothing but keys and values, a row for each row of the batch."""
+    from transformers import cache_utils
+
+    kinds = (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
+    return bool(getattr(cache, "layers", [])) and all(type(layer) in kinds for layer in cache.layers)
 
 
 def _cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

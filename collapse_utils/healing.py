@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from collapse_utils.decoders import stack, unpacked
 from collapse_utils.training import Recipe, order, train
 
 FEED_FORWARD = {  # the feed-forward matrices of each model type (Gromov 2024, 2403.17887, App. A.1, for those it names)
@@ -60,7 +61,7 @@ def adapted(model, rank: int):
 
 
 def quantised(model):
-    """Return the model with its layers' matrices in 4-bit nf4 (`bitsandbytes`), ready for adapters."""
+    """Return the model with its layers' matrices in 4-bit nf4 (`bitsandbytes`), ready for adapters, alike on every processor."""
     import peft
     import transformers
 
@@ -74,7 +75,14 @@ def quantised(model):
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return peft.prepare_model_for_kbit_training(found, use_gradient_checkpointing=device.type == "cuda")
+        return peft.prepare_model_for_kbit_training(unpacked(found), use_gradient_checkpointing=device.type == "cuda")
+
+
+def stored(model) -> int:
+    """Return the bytes that the matrices of the model's layers take, those in 4 bits with the scales of their blocks."""
+    matrices = [weight for weight in stack(model).parameters() if weight.dim() > 1]
+    states = [weight.quant_state for weight in matrices if getattr(weight, "quant_state", None) is not None]
+    return sum(tensor.nbytes for tensor in [weight.data for weight in matrices] + [state.absmax for state in states])
 
 
 def predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:

@@ -1,4 +1,4 @@
-"""Dropping layers from any decoder of `transformers`: distances between layers, what to keep, the pruned model.
+"""Dropping layers from a decoder of `transformers`: distances between layers, what to keep, the pruned model.
 
 Layers are numbered 0 … L−1, and x^(l) is the residual stream that layer l reads: x^(0) is the embedding, x^(L) what the
 last layer writes, before the final norm. Token rows are arrays ids (N, T) with a mask (N, T) of the tokens that count.
@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import torch
-from torch import nn
 
 from collapse_utils import mirror
+from collapse_utils.decoders import keep, settings, stack, unpacked
 
 SHIPPED = mirror.SHIPPED
 ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
@@ -30,7 +30,8 @@ def load(model_id: str):
 
     deep-thin is the decoder that lies in shipped/, with the command that trained it and that for a bigger sister, deep-thin-24.
     Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for a folder
-    without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve or be read.
+    without weights and for a hub that cannot be reached, ValueError for a tokenizer or a model that cannot serve or be read, and for
+    one whose configuration cannot describe it without its middle layer (decoders.settings).
     """
     transformers = _quiet()
     ours = model_id.startswith("deep-thin")
@@ -49,7 +50,11 @@ def load(model_id: str):
     except (ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"load: {model_id} must be a causal language model that transformers knows; got: {reason}") from None
-    stack(model)
+    depth = len(stack(model))
+    if depth > 1:  # refused now, not after the distances
+        settings(model, without(depth, [depth // 2]))
+    if getattr(model, "is_loaded_in_4bit", False):  # as the folder's own configuration may ask for
+        unpacked(model)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # tokenizers raises Exception itself
@@ -64,15 +69,6 @@ def fingerprint(model) -> str:
     for weight in model.parameters():
         digest.update(weight.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def stack(model) -> nn.ModuleList:
-    """Return the model's decoder layers. Raises ValueError for a model without a stack of them."""
-    depth = getattr(model.config, "num_hidden_layers", None)
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth and len({type(layer) for layer in module}) == 1:
-            return module
-    raise ValueError(f"pruning: the model must have a stack of decoder layers; got {type(model).__name__} without one.")
 
 
 @contextmanager
@@ -206,28 +202,18 @@ def greedy(loss: Callable, depth: int, n: int) -> list[tuple[int, ...]]:
 def prune(model, layers: Sequence[int]):
     """Return a model of these layers alone, in this order, that shares every weight with the given one.
 
-    Its configuration has the new depth, lists by layer (`layer_types`) are cut, and layers are renumbered from 0, so that
-    key-value caches, save_pretrained and from_pretrained work. Raises ValueError for layers that are not there.
+    Its configuration describes it (decoders.settings) and its layers are numbered from 0, so that caches, save_pretrained and
+    from_pretrained work. Raises ValueError for layers that are not there, and where no configuration can say which are kept.
     """
     depth = len(stack(model))
     if not layers or not set(layers) <= set(range(depth)) or len(set(layers)) < len(layers):
         raise ValueError(f"prune: layers must be different ones of 0 … {depth - 1}; got {list(layers)}.")
+    changed = settings(model, layers)
     shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
     found = copy.deepcopy(model, shared)
-    old = stack(found)
-    new = nn.ModuleList(old[layer] for layer in layers)
-    for module in found.modules():
-        for name, child in module.named_children():
-            if child is old:
-                setattr(module, name, new)
-    for name, value in found.config.to_dict().items():
-        if isinstance(value, list) and len(value) == depth:
-            setattr(found.config, name, [value[layer] for layer in layers])
-    found.config.num_hidden_layers = len(layers)
-    for i, layer in enumerate(new):
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = i
+    keep(found, layers)
+    for name, value in changed.items():
+        setattr(found.config, name, value)
     return found
 
 

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
         max_position_embeddings=128, bos_token_id=0, eos_token_id=0, initializer_range=0.1,
     )  # fmt: skip
     transformers.Qwen2ForCausalLM(config).save_pretrained(path)
-    transformers.AutoTokenizer.from_pretrained(chapters.ROOT / "models" / "deep-thin").save_pretrained(path)
+    transformers.AutoTokenizer.from_pretrained(chapters.ROOT / "shipped" / "deep-thin").save_pretrained(path)
     return path
 
 
