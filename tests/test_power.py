@@ -156,7 +156,7 @@ def test_advice_respects_the_range_and_the_scale_and_rounds_up():
     assert power.advise(twice, weak("GER-1", 0.05)).value == pytest.approx(2 * advice.value, abs=200)
     far = power.advise(run, weak("GER-1", 0.001))
     assert (far.parameter, far.value) == ("", 0)
-    assert re.fullmatch(r"n_replicates=\d+0{3} would decide it, but n_replicates must be less than or equal to 1000000", far.said)
+    assert re.fullmatch(r"n_replicates=\d+0{3} would decide it, but n_replicates must be between 100 and 1,000,000", far.said)
     assert power.advise(run, weak("GER-1", 5.0)) is None
     assert power.advise(run, weak("GER-1", 0.0)).said == "no value of n_replicates decides it"
     assert power.advise(chapters.plan("12_ntk_training", "smoke"), weak("DAY-13a", 0.05)).said.startswith("no parameter of")

@@ -85,7 +85,7 @@ def json(path: Path, shape: Any = None) -> Any:
         content = loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from None
-    return fits(path, content, shape or SHAPES.get(path.stem, dict))
+    return fits(path, content, shape or SHAPES.get(path.stem, Any))
 
 
 def table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
