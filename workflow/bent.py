@@ -299,7 +299,7 @@ def _joined(row: dict, report: dict, unbent: dict, factor: float, law: bool) -> 
     both = [id_ for id_ in before if id_ in now]
     moved = {id_ for id_ in both if _moved(before[id_][1], now[id_][1], same)}
     differs = {id_: [before[id_][0], now[id_][0], factor] for id_ in both if now[id_][0] != before[id_][0]}
-    turned = {id_: words for id_, words in differs.items() if id_ in moved or not law} | row["turned"]
+    turned = {id_: words for id_, words in differs.items() if before[id_][1] != now[id_][1] or not law} | row["turned"]
     return {
         "from": row["from"],
         "turned": turned,
