@@ -2,7 +2,7 @@
 
     python -m shipped.conformers shipped/conformers.npz
 
-makes the file that is shipped, with RDKit 2026.9.1, in a few minutes; its SHA-256 stands in conformers.py.
+makes the file that is shipped, with RDKit 2026.9.1, in a few minutes; its SHA-256 stands in collapse_utils/conformers.py.
 """
 
 import hashlib
