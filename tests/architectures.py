@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from collapse_utils import pruning
+from collapse_utils.pruning import layers as pruning
 from workflow import chapters
 
 TABLE = chapters.ROOT / "book" / "architectures.csv"

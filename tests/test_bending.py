@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from collapse_utils.theory.criticality import Critical
 from collapse_utils.theory.gaussian import Path
-from collapse_utils.theory.signal import Critical
 from workflow import bending, bent
 
 TABLES = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(bending.FOLDER.glob("*/*.json"))]

@@ -265,8 +265,8 @@ def test_files_of_the_project_are_read_by_name_alone():
     allowed = {
         "collapse_utils.mirror",
         "collapse_utils.claims",
-        "collapse_utils.conformers",
-        "collapse_utils.pruning",
+        "collapse_utils.molecules.conformers",
+        "collapse_utils.pruning.layers",
     }  # rules are hashed, a SHA-256 pinned, weights hashed
     for name, source in SOURCES.items():
         for word in ("__file__", "PROJECT", "SHIPPED"):

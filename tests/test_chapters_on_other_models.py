@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from collapse_utils import docstrings
+from collapse_utils.language import docstrings
 from workflow import chapters
 
 TINY = {

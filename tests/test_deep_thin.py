@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import transformers
 
-from collapse_utils import claims, docstrings, exams, language, pruning
+from collapse_utils import claims
+from collapse_utils.language import docstrings, transformer as language
+from collapse_utils.pruning import evaluation as exams, layers as pruning
 from shipped import deep_thin
 
 FOLDER = pruning.SHIPPED / "deep-thin"

@@ -16,8 +16,9 @@ import transformers
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from collapse_utils import docstrings, exams, pruning, texts
-from collapse_utils.tokens import cut
+from collapse_utils.language import docstrings, texts
+from collapse_utils.language.tokens import cut
+from collapse_utils.pruning import evaluation as exams, layers as pruning
 from shipped.trigram import KneserNey
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", ".", "a", "house"]

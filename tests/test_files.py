@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow import __main__ as main
-from workflow import chapters, check, gather, sweeps
+from workflow import __main__ as main, chapters, check, gather, sweeps
 from workflow.cards import ROOT
 
 CHAPTER = "02_linear_models"
@@ -118,8 +117,8 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
         (RUN, CLAIMS, replaced("claims:", "claimed:"), "claims is missing"),
         (RUN, CLAIMS, b"name: \xff", "utf-8"),
         (["read"], CLAIMS, replaced("claims:", "claims: ]"), r"line \d+: "),
-        (RUN, "collapse_utils/vae.py", replaced("def ", "def def "), r"line \d+: invalid syntax"),
-        (["read"], "collapse_utils/vae.py", b"# \xff", "utf-8"),
+        (RUN, "collapse_utils/images/vae.py", replaced("def ", "def def "), r"line \d+: invalid syntax"),
+        (["read"], "collapse_utils/images/vae.py", b"# \xff", "utf-8"),
         (RUN, "scales.yml", replaced("smoke: {", "smoke: {{"), r"line \d+: "),
         (RUN, "scales.yml", "- 1", r"it must be a mapping; got \[1\]"),
         (RUN, "scales.yml", replaced("smoke: {", "smok: {"), "smok is unknown"),

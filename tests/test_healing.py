@@ -9,7 +9,7 @@ import torch
 import transformers
 from test_pruning import CONFIGS, VOCABULARY, build
 
-from collapse_utils import exams, healing, pruning
+from collapse_utils.pruning import evaluation as exams, healing, layers as pruning
 from collapse_utils.training import Recipe
 
 RECIPE = Recipe(rate=1e-2, epochs=4, batch=8, decay=0.0)

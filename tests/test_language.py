@@ -16,10 +16,11 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from collapse_utils import claims, decoding, feedback_loop, language
+from collapse_utils import claims, feedback_loop
+from collapse_utils.language import decoding, transformer as language
+from collapse_utils.language.tokens import END, Rows, lengths
 from collapse_utils.regimes import accumulate
 from collapse_utils.store import resumable
-from collapse_utils.tokens import END, Rows, lengths
 from collapse_utils.training import Recipe, TrainingError, digest, order, rate_at, train
 from workflow import chapters
 
@@ -224,7 +225,8 @@ def test_killed_anywhere_the_rerun_has_bit_identical_losses(tmp_path):
     script = f"""import sys, time, torch; sys.path.insert(0, {str(Path(__file__).parent)!r})
 torch.set_num_threads(1)
 import test_language as t
-from collapse_utils import decoding, language, training
+from collapse_utils.language import decoding, transformer as language
+from collapse_utils import training
 from pathlib import Path
 train, decode = language.train, decoding.decode
 language.train = lambda *a, **k: train(a[0], a[1], lambda s: (time.sleep(0.03), a[2](s))[1], *a[3:], every=4, **k)
@@ -264,7 +266,7 @@ WORKER = """import sys, torch; sys.path.insert(0, {here!r})
 torch.set_num_threads(1)
 import numpy as np
 from accelerate import Accelerator
-from collapse_utils import language
+from collapse_utils.language import transformer as language
 import test_language as t
 accelerator = Accelerator(cpu=True)
 fit = language.pretrain("llama-tiny", t.V, t.L, t.RECIPE, accelerator=accelerator)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_utils import claims, mlp
-from collapse_utils.ntk import ntk
+from collapse_utils import claims
+from collapse_utils.dynamics import mlp
+from collapse_utils.dynamics.ntk import ntk
 
 SHAPE = [7, 9, 9, 4]
 

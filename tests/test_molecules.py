@@ -13,18 +13,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from collapse_utils import (
-    claims,
-    conformers,
-    diffusion,
-    feedback_loop,
-    geometries,
-    isomers,
-    molecules,
-    regimes,
-    shapes,
-)
-from collapse_utils.equivariant import Denoiser, centred
+from collapse_utils import claims, feedback_loop, regimes, schedule as diffusion
+from collapse_utils.molecules import conformers, diffusion as molecules, files as geometries, isomers, quality as shapes
+from collapse_utils.molecules.denoiser import Denoiser, centred
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
 from shipped import conformers as enumeration

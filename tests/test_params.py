@@ -8,8 +8,7 @@ import sys
 import nbformat
 import papermill
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from papermill.cli import papermill as command_line
 
 from collapse_utils import params

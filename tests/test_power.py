@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims
-from workflow import __main__ as main
-from workflow import chapters, power, scorecard
+from workflow import __main__ as main, chapters, power, scorecard
 from workflow.cards import ROOT
 
 RULES = {

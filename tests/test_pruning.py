@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from collapse_utils import pruning
+from collapse_utils.pruning import layers as pruning
 
 LAYERS, WIDTH, VOCABULARY = 6, 32, 64
 COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}

@@ -12,53 +12,17 @@ import pytest
 import yaml
 
 from collapse_utils import params
-from workflow import cards, chapters, definitions
+from workflow import cards, chapters
 
 ROOT = cards.ROOT
 PACKAGE = sorted((ROOT / "collapse_utils").rglob("*.py"))
-BOTTOM = {
-    "data",
-    "metrics",
-    "claims",
-    "plot",
-    "params",
-    "results",
-    "theory",
-    "store",
-    "tokens",
-    "decoders",
-    "mirror",
-    "training",
-    "parallel",
-    "strided",
-    "ensembles",
-    "diffusion",
-    "equivariant",
-}
-MIDDLE = {"loop", "regimes", "corpora", "texts", "geometries"}
 CHAPTERS = chapters.chapters()
 
 
-def layer(module: str) -> int:
-    part = module.split(".")[1] if "." in module else "loop"
-    return 0 if part in BOTTOM else 1 if part in MIDDLE else 2
-
-
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_modules_import_from_the_layers_below_only(path):
-    own = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    source = path.read_text(encoding="utf-8")
-    shared = {"data", "metrics", "training", "tokens", "decoders", "decoding", "ensembles", "corpora", "mirror", "strided"}
-    shared |= {"diffusion", "equivariant", "geometries", "conformers", "isomers"}
-    allowed = {1: {"data", "tokens", "mirror"}, 2: shared}.get(layer(own), set())
-    for name in definitions.imports(ast.walk(ast.parse(source))).values():
-        part = name.split(".")[1:2]
-        if own != "collapse_utils" and name.startswith("collapse_utils.") and part not in ([], ["theory"], ["feedback_loop"]):
-            assert part[0] in {*allowed, "mirror"} or name.startswith(own), f"{own} imports {name}"
-    if layer(own) == 1 or ".theory" in own:
-        assert "torch" not in source
-    code = [line for line in source.splitlines() if line.strip() and not line.strip().startswith("#")]
-    assert len(code) <= 330, f"{own} has {len(code)} lines: it is two things"
+def test_modules_are_one_thing(path):
+    code = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(code) <= 330, f"{path.name} has {len(code)} lines: it is two things"
 
 
 def public_names():
@@ -101,7 +65,7 @@ def test_notebooks_keep_the_rules(chapter):
         for cell in code
         if "hide-cell" not in cell.metadata.get("tags", [])
         for line in cell.source.splitlines()
-        if line.strip()
+        if line.strip() and not line.startswith(("from ", "import "))
     ]
     nbformat.validate(notebook)
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", "".join(cell.source for cell in notebook.cells)), "a lost backslash"
@@ -110,7 +74,7 @@ def test_notebooks_keep_the_rules(chapter):
     assert next(iter(chapters.declared(chapter, notebook))) == "seed"
     assert "params.check()" in code[1].source
     assert len(code) <= 20
-    assert len(lines) <= 230
+    assert len(lines) <= 218
     assert "## Verdicts" in "\n".join(cell.source for cell in notebook.cells)
     assert any("nbval-check-output" in cell.metadata.get("tags", []) for cell in code)
     figures = [cell for cell in code if any("image/png" in output.get("data", {}) for output in cell.outputs)]

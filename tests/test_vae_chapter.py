@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_vae import write_faces, write_idx
 
-from collapse_utils import images, vae
+from collapse_utils.images import pictures as images, vae
 from collapse_utils.training import Recipe
 from workflow import chapters, sweeps
 

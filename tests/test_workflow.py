@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from collapse_utils import claims
-from workflow import __main__ as main
-from workflow import chapters, scorecard, sweeps
+from workflow import __main__ as main, chapters, scorecard, sweeps
 from workflow.cards import ROOT
 
 CHAPTERS = chapters.chapters()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from collapse_utils import ensembles
+from collapse_utils.initialisation import weights as ensembles
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "linear": nn.Identity}
 IN_PLACE = {"tanh": torch.tanh_, "relu": torch.relu_, "linear": lambda z: z}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collapse_utils import corpora, mirror
+from collapse_utils import mirror, tables as corpora
 
 NAMED = {"digits": (1, 8, 8, 16.0), "mnist": (1, 28, 28, 255.0), "cifar10": (3, 32, 32, 255.0)}  # shape, brightest pixel
 FACES = {  # the aligned pictures of Liu 2015, 1411.7766, in Parquet files, at a fixed revision

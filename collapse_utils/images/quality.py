@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from collapse_utils.strided import Down
+from collapse_utils.images.convolution import Down
 from collapse_utils.training import Recipe, order, train
 
 FEATURES = 32

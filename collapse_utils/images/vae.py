@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from collapse_utils import training
-from collapse_utils.strided import THIN, Down, Up
+from collapse_utils.images.convolution import THIN, Down, Up
 from collapse_utils.training import Recipe, digest, order, train
 
 

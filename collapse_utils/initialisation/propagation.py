@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf, expit
 
-from collapse_utils.ensembles import haar
+from collapse_utils.initialisation.weights import haar
 
 BUDGET = 2**30  # bytes that one chunk of networks may take
 

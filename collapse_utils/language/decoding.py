@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from collapse_utils.tokens import END
+from collapse_utils.language.tokens import END
 
 
 def decode(model, n: int, length: int, pick: Callable, prompt=(), batch: int = 256) -> np.ndarray:

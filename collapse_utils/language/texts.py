@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from collapse_utils import mirror
-from collapse_utils.tokens import END, cut
+from collapse_utils.language.tokens import END, cut
 
 MARK = "<|endoftext|>"
 PASSAGE = 24  # words in a row that make two documents share a passage

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from collapse_utils import decoding, training
-from collapse_utils.tokens import END, counted, lengths
+from collapse_utils import training
+from collapse_utils.language import decoding
+from collapse_utils.language.tokens import END, counted, lengths
 from collapse_utils.training import Recipe, digest, order, train
 
 

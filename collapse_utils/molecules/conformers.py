@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from collapse_utils import geometries, isomers, mirror
+from collapse_utils import mirror
+from collapse_utils.molecules import files as geometries, isomers
 
 ELEMENTS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53)
 SHIPPED = mirror.SHIPPED / "conformers.npz"

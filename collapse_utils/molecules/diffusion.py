@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from collapse_utils import training
-from collapse_utils.conformers import MoleculeError, Molecules
-from collapse_utils.diffusion import Schedule, polynomial, sample
-from collapse_utils.equivariant import Denoiser, centred
+from collapse_utils.molecules.conformers import MoleculeError, Molecules
+from collapse_utils.molecules.denoiser import Denoiser, centred
+from collapse_utils.schedule import Schedule, polynomial, sample
 from collapse_utils.training import Recipe, digest, order, train
 
 RECIPE = Recipe(rate=2e-2, batch=64, decay=0.0)

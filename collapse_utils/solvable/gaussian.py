@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collapse_utils.data import Ensemble, size
+from collapse_utils.rows import Ensemble, size
 
 _ROUNDING = 1e-12  # the smallest spread, relative to the mean, that rows in float64 can still resolve
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collapse_utils.data import Ensemble
-from collapse_utils.diffusion import Schedule, sample
+from collapse_utils.rows import Ensemble
+from collapse_utils.schedule import Schedule, sample
 
 
 @dataclass(frozen=True)

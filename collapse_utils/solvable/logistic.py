@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
-from collapse_utils.data import Ensemble
+from collapse_utils.rows import Ensemble
 
 
 @dataclass(frozen=True)

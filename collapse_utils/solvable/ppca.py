@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collapse_utils.data import Ensemble
+from collapse_utils.rows import Ensemble
 
 
 @dataclass(frozen=True)
