@@ -19,6 +19,13 @@ PACKAGE = sorted((ROOT / "collapse_utils").rglob("*.py"))
 CHAPTERS = chapters.chapters()
 
 
+def test_the_contracts_are_kept():
+    """Who may import whom, indirect imports as well: pyproject.toml says it, import-linter looks."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([str(linter), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_are_one_thing(path):
     code = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and not line.strip().startswith("#")]
