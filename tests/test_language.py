@@ -310,7 +310,7 @@ def executed(parameters):
     """Return what the cells of the chapter show, by cell, when papermill runs it with these parameters."""
     import papermill
 
-    chapter = chapters.source("04_language_models")
+    chapter = chapters.source("language_models")
     done = papermill.execute_notebook(chapter, None, parameters=parameters, kernel_name="python3", progress_bar=False)
     return {cell["id"]: [dict(output) for output in cell.outputs] for cell in done.cells if cell.cell_type == "code"}
 
@@ -355,7 +355,7 @@ official = pytest.mark.skipif(not os.environ.get("COLLAPSE_DATA"), reason="needs
 @pytest.mark.parametrize("corpus", ["python-docs", pytest.param("tinystories+novels", marks=official)])
 def test_the_gpu_rung_on_the_cpu_at_a_tiny_size(corpus):
     """The paper's Llama with 12 million parameters for two fits of a few steps; the corpus of the rung where it is at hand."""
-    rung = chapters.plan("04_language_models", "gpu", TINY | {"n_tokens": 3000, "corpus": corpus, "device": "cpu"}).overrides
+    rung = chapters.plan("language_models", "gpu", TINY | {"n_tokens": 3000, "corpus": corpus, "device": "cpu"}).overrides
     assert rung["size"] == "llama-12m"
     shown = executed(rung)
     assert judged(shown) == IDS  # the paper's own claims need its whole corpus

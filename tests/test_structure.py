@@ -140,7 +140,7 @@ def test_the_readme_s_example_runs_and_stays_below_the_bound():
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_displayed_formulas_stand_in_paragraphs_of_their_own(name):
     """A $$ in the midst of a paragraph is read as two inline formulas, and the text between as a third."""
-    for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells:
+    for cell in nbformat.read(chapters.source(name), 4).cells:
         lines = cell.source.split("\n") if cell.cell_type == "markdown" else []
         for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
             assert not (re.fullmatch(r"\$\$.+\$\$", line.strip()) and (before.strip() or after.strip())), line
@@ -192,3 +192,23 @@ def test_titles_of_the_references_are_plain_text():
     )
     assert len(titles) > 30
     assert [title for title in titles if re.search(r"[$\\^_]", title)] == []
+
+
+def test_the_contents_number_the_chapters_and_nothing_else():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    numbered = [entry["file"] for part in toc["parts"] if part.get("numbered") for entry in part["chapters"]]
+    assert sorted(numbered) == sorted(
+        str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "notebooks").rglob("*.ipynb")
+    )
+    assert len({Path(file).name for file in numbered}) == len(numbered)
+
+
+def test_a_chapter_is_found_by_name_beginning_and_number():
+    for number, chapter in enumerate(CHAPTERS, start=1):
+        assert chapters.find(chapter) == chapters.find(str(number)) == chapter
+    assert chapters.find("univ") == "universality"
+    with pytest.raises(chapters.ChapterError, match="'linear' must name one chapter; these begin so: linear_models, linear_vae"):
+        chapters.find("linear")
+    for wrong in ("0", str(len(CHAPTERS) + 1), "02", "", "kde2"):
+        with pytest.raises(chapters.ChapterError, match=f"{wrong!r} must name one of: 1 {CHAPTERS[0]}, 2 "):
+            chapters.find(wrong)

@@ -143,7 +143,7 @@ def _idle(row: dict) -> str:
 
 def _link(row: dict, text: str) -> str:
     scale = "" if row["scale"] == "smoke" else f" <small>{row['scale']}</small>"
-    return f'<a href="../notebooks/{row["chapter"]}.html#verdicts">{html.escape(text)}</a>{scale}'
+    return f'<a href="../{chapters.page(row["chapter"])}.html#verdicts">{html.escape(text)}</a>{scale}'
 
 
 def _in_its_own_process(chapter: str, scale: str, law: str) -> None:

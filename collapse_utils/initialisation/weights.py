@@ -1,4 +1,4 @@
-"""The ensemble of orthogonal matrices from which the networks of chapters 11 and 12 draw their weights."""
+"""The ensemble of orthogonal matrices from which the networks at initialisation and in training draw their weights."""
 
 import numpy as np
 
