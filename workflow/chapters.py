@@ -48,12 +48,11 @@ class Run:
         return files.json(self.folder / "verdicts.json")
 
 
-@cache
 def _pages() -> dict[str, str]:
     """{chapter: its page}, of the numbered parts, in the order of the table of contents: the book numbers them from 1 in this order."""
-    toc = yaml.load((ROOT / "_toc.yml").read_text(encoding="utf-8"), Loader=LOADER)
-    files = [entry["file"] for part in toc["parts"] if part.get("numbered") for entry in part["chapters"]]
-    return {file.rpartition("/")[2]: file for file in files}
+    parts = files.yaml(ROOT / "_toc.yml")["parts"]
+    pages = [entry["file"] for part in parts if part.get("numbered") for entry in part["chapters"]]
+    return {page.rpartition("/")[2]: page for page in pages}
 
 
 def chapters() -> list[str]:

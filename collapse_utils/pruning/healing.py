@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from collapse_utils.decoders import stack, unpacked
+from collapse_utils.pruning.decoders import stack, unpacked
 from collapse_utils.training import Recipe, order, train
 
 FEED_FORWARD = {  # the feed-forward matrices of each model type (Gromov 2024, 2403.17887, App. A.1, for those it names)

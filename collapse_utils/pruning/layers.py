@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from collapse_utils import mirror
-from collapse_utils.decoders import keep, settings, stack, unpacked
+from collapse_utils.pruning.decoders import keep, settings, stack, unpacked
 
 SHIPPED = mirror.SHIPPED
 ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
