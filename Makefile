@@ -29,7 +29,7 @@ book: $(VENV)/.ready    ## rerun every chapter, judge it, render the book (SCALE
 read: $(VENV)/.ready    ## render the book with its published outputs, execute nothing
 	@$(RUN)
 
-run: $(VENV)/.ready     ## run chapters: make run CHAPTER=02 SCALE=smoke P="n_generations=20 seed=3" (DECIDE=10: and again with more replicates where a verdict needs them, in ten minutes at most; EXECUTOR=slurm: on a cluster)
+run: $(VENV)/.ready     ## run chapters: make run CHAPTER=linear_models SCALE=smoke P="n_generations=20 seed=3" (DECIDE=10: and again with more replicates where a verdict needs them, in ten minutes at most; EXECUTOR=slurm: on a cluster)
 	@$(RUN)
 
 sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path; JOBS=cores, GPUS=runs on a GPU at a time)
@@ -38,10 +38,10 @@ sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=li
 compare: $(VENV)/.ready ## what differs between two builds of _build/custom: make compare A=smoke-seed=7 B=smoke-seed=8 (no A: what was published)
 	@$(RUN)
 
-cost: $(VENV)/.ready    ## what runs will cost, from recorded ones: make cost CHAPTER=02 SCALE=laptop P="d=64", or SWEEP=linear_phase
+cost: $(VENV)/.ready    ## what runs will cost, from recorded ones: make cost CHAPTER=linear_models SCALE=laptop P="d=64", or SWEEP=linear_phase
 	@$(RUN)
 
-publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make publish CHAPTER=02, or SWEEP=linear_phase
+publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make publish CHAPTER=linear_models, or SWEEP=linear_phase
 	@$(RUN)
 
 test: $(VENV)/.ready    ## lint, theory, property, structure and chapter tests, nbval on the light notebooks
@@ -59,4 +59,4 @@ bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same
 clean:           ## remove what was built, the environment excepted
 	rm -rf .build _build .snakemake
 
-LIGHT := notebooks/02_linear_models.ipynb notebooks/03b_downstream.ipynb
+LIGHT := notebooks/solvable/linear_models.ipynb notebooks/solvable/downstream.ipynb

@@ -1,4 +1,4 @@
-"""Execute chapters: `snakemake -c4`, `snakemake -c4 --config scale=laptop chapter=02`, or a sweep: `--config sweep=<name>`.
+"""Execute chapters: `snakemake -c4`, `snakemake -c4 --config scale=laptop chapter=linear_models`, or a sweep: `--config sweep=<name>`.
 
 A run's folder is named by a hash of everything that its numbers depend on, so a rule runs exactly when that changed.
 """

@@ -9,9 +9,9 @@ import pytest
 import torch
 from apart import in_turns
 
-from collapse_utils import decoding, language, texts
+from collapse_utils.language import decoding, texts, transformer as language
+from collapse_utils.language.tokens import END, counted, lengths
 from collapse_utils.parallel import each
-from collapse_utils.tokens import END, counted, lengths
 from collapse_utils.training import Recipe
 
 CORES = os.cpu_count()

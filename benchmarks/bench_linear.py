@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from collapse_utils import feedback_loop
-from collapse_utils.linear import FixedDesign, gaussian, risk
-from collapse_utils.metrics import replicate
+from collapse_utils.moments import replicate
 from collapse_utils.regimes import accumulate, accumulate_subsample, replace, replace_multiple, size_matched
+from collapse_utils.solvable.linear import FixedDesign, gaussian, risk
 
 D, T, FITS = 32, 100, 10
 

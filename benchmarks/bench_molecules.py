@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_utils import conformers, molecules
-from collapse_utils.equivariant import Denoiser, centred, expand
+from collapse_utils.molecules import conformers, diffusion as molecules
+from collapse_utils.molecules.denoiser import Denoiser, centred, expand
 from collapse_utils.parallel import each
 from collapse_utils.training import Recipe, optimizer, order
 

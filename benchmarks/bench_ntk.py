@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.func import functional_call, jacrev, vmap
 
-from collapse_utils import corpora, mlp
-from collapse_utils.ntk import ntk
+from collapse_utils import tables as corpora
+from collapse_utils.dynamics import mlp
+from collapse_utils.dynamics.ntk import ntk
 
 WIDTH, DEPTH, IMAGES, SEEDS = 256, 10, 64, 20
 EPOCHS, TRAIN, RATE = 100, 200, 0.25

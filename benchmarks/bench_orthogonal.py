@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from collapse_utils.orthogonal import activation, networks, normalised, two_point, weights
-from collapse_utils.tensors import tensors
+from collapse_utils.initialisation.propagation import activation, networks, normalised, two_point, weights
+from collapse_utils.initialisation.tensors import tensors
 
 NETWORKS = 200
 TANH = activation("tanh")

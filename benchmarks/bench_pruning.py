@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 
-from collapse_utils import pruning
+from collapse_utils.pruning import layers as pruning
 
 RESULT = Path(__file__).with_name("pruning.json")
 SHAPE = {"hidden_size": 192, "num_hidden_layers": 24, "num_attention_heads": 6, "intermediate_size": 384, "vocab_size": 2048}

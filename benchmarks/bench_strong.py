@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 
-from collapse_utils.metrics import replicate
-from collapse_utils.mixtures import parts, ridge
-from collapse_utils.theory import strong
+from collapse_utils.moments import replicate
+from collapse_utils.scaling.ridge import parts, ridge
+from collapse_utils.theory import ridge as strong
 
 D, REPLICATES, LOOPED = 200, 200, 4  # the loop is timed on a few replicates and scaled up
 SHARES = np.array([0, 0.1, 0.5, 0.9])

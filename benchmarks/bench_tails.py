@@ -6,8 +6,7 @@ import tracemalloc
 import numpy as np
 from scipy.special import zeta
 
-from collapse_utils.theory import discrete
-from collapse_utils.theory import tails as law
+from collapse_utils.theory import discrete, tails as law
 
 BETA, RANKS, GENERATIONS = 1.5, 10_000_000, 10_000
 ROWS = np.geomspace(1e2, 1e6, 9)

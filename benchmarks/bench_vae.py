@@ -9,8 +9,8 @@ import torch
 from apart import in_turns
 from torch.utils.flop_counter import FlopCounterMode
 
-from collapse_utils import vae
-from collapse_utils.strided import Down, Up
+from collapse_utils.images import vae
+from collapse_utils.images.convolution import Down, Up
 from collapse_utils.training import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")

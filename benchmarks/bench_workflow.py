@@ -15,7 +15,7 @@ import yaml
 from workflow import chapters
 from workflow.cards import ROOT
 
-CHAPTER, CORES = "02_linear_models", int(os.environ.get("CORES", min(4, os.cpu_count())))
+CHAPTER, CORES = "linear_models", int(os.environ.get("CORES", min(4, os.cpu_count())))
 POINTS = int(os.environ.get("POINTS", 64))
 PLAIN = """
 import json, os, sys

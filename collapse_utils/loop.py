@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from collapse_utils.data import size
+from collapse_utils.rows import size
 
 
 class Generation(NamedTuple):

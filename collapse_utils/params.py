@@ -11,9 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
-from pydantic import NonNegativeInt as NonNegativeInt  # imported by notebooks published earlier, as Annotated, Field, Literal are
-from pydantic import PositiveInt as PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeInt as NonNegativeInt,  # imported by notebooks published earlier, as Annotated, Field, Literal are
+    PositiveInt as PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from collapse_utils.data import concat, size, subset
+from collapse_utils.rows import concat, size, subset
 
 
 def replace(history, rng):

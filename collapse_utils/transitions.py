@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import curve_fit
 from scipy.stats import t as student
 
-from collapse_utils.metrics import Moments
+from collapse_utils.moments import Moments
 
 
 def logistic(f, fc: float, w: float, whole: float, chance: float):

@@ -2,7 +2,7 @@
 
     python -m shipped.conformers shipped/conformers.npz
 
-makes the file that is shipped, with RDKit 2026.9.1, in a few minutes; its SHA-256 stands in conformers.py.
+makes the file that is shipped, with RDKit 2026.9.1, in a few minutes; its SHA-256 stands in collapse_utils/molecules/conformers.py.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse_utils.conformers import embed
+from collapse_utils.molecules.conformers import embed
 
 
 def write(path: str, n_molecules: int = 300, n_conformers: int = 8, largest: int = 7) -> None:

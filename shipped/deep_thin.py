@@ -2,7 +2,7 @@
 
     COLLAPSE_DATA=/some/mirror python -m shipped.deep_thin --threads 2
 
-The text: the documentation inside the pinned packages (collapse_utils.docstrings; files held out) and TinyStories, its
+The text: the documentation inside the pinned packages (collapse_utils.language.docstrings; files held out) and TinyStories, its
 training stories twice. Options make other ones (shipped/README.md has the bigger sister). A killed run goes on from its checkpoint. The run card, card.json, says what was read and reached.
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from collapse_utils import docstrings, language, pruning, texts, tokens
+from collapse_utils.language import docstrings, texts, tokens, transformer as language
+from collapse_utils.pruning import layers as pruning
 from collapse_utils.training import Recipe, optimizer, order, rate_at
 from shipped.trigram import KneserNey
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from collapse_utils.tokens import END, counted
+from collapse_utils.language.tokens import END, counted
 
 
 class KneserNey:

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from collapse_utils.theory.criticality import Critical
 from collapse_utils.theory.gaussian import Path
-from collapse_utils.theory.signal import Critical
 from workflow import bending, bent
 
 TABLES = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(bending.FOLDER.glob("*/*.json"))]
@@ -15,12 +15,12 @@ TABLES = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(bendin
 
 @pytest.fixture(scope="module")
 def rows():
-    """Rows of chapter 02 at a small size, in a process of its own: nothing bent, one law raised, one regime swapped."""
+    """Rows of chapter linear_models at a small size, in a process of its own: nothing bent, one law raised, one regime swapped."""
 
     def run():
-        bent.install("02_linear_models")
+        bent.install("linear_models")
         small = {"n_generations": 6, "n_short": 5, "n_replicates": 1500, "d": 8, "n_samples": 40}
-        cells, found = bent.compiled(bending.planned("02_linear_models", "smoke", small)), {}
+        cells, found = bent.compiled(bending.planned("linear_models", "smoke", small)), {}
         unbent = bent.reach(cells)
         first = next(iter(unbent["reached"].values()))
         bent.bends(cells, unbent, {"": first, "linear.replace": first, "regimes.accumulate": first}, found.__setitem__)
@@ -47,7 +47,7 @@ def test_a_swapped_regime_fails(rows):
 
 def test_an_assertion_hides_no_verdict():
     def run():
-        bent.install("02_linear_models")
+        bent.install("linear_models")
         cells = [("one", compile("x = 0", "", "exec"), set())]
         tree = bent._Assertions("two").visit(ast.parse("assert x\ny = 1\n1 / 0"))
         cells += [("two", compile(ast.fix_missing_locations(tree), "", "exec"), set())]

@@ -30,7 +30,7 @@ def before():
 def stale(before, sources, notebooks=NOTEBOOKS):
     """The chapters whose numbers a change of the package or of notebooks touches."""
     now = digests(sources, notebooks)
-    return {chapter.split("_")[0] for chapter in CHAPTERS if now[chapter]["cells"] != before[chapter]["cells"]}
+    return {chapter for chapter in CHAPTERS if now[chapter]["cells"] != before[chapter]["cells"]}
 
 
 def module_of(pattern):
@@ -56,7 +56,7 @@ def definition(name, source):
 def reaching(*names):
     """The chapters that say in their cards that they use one of the definitions."""
     inputs = {chapter: cards.inputs(notebook)["uses"] for chapter, notebook in NOTEBOOKS.items()}
-    return {chapter.split("_")[0] for chapter, uses in inputs.items() if any(f"{used}".endswith(names) for used in uses)}
+    return {chapter for chapter, uses in inputs.items() if any(f"{used}".endswith(names) for used in uses)}
 
 
 def moved(text):
@@ -122,7 +122,7 @@ def test_a_bent_law_makes_its_chapters_stale(before):
     name, source = module_of(r"\ndef first_risk\(")
     text = definition("first_risk", source)
     bent = SOURCES | {name: source.replace(text, text.replace("return ", "return 1.1 * ", 1))}
-    assert stale(before, bent) == reaching("linear.first_risk") == {"02", "07"}
+    assert stale(before, bent) == reaching("linear.first_risk") == {"linear_models", "strong_collapse"}
 
 
 @pytest.mark.parametrize(
@@ -142,16 +142,16 @@ def test_a_changed_definition_makes_those_stale_that_reach_it(before, function, 
     assert found == reaching(f"{name.rpartition('.')[2]}.{function}")
     assert 0 < len(found) < len(CHAPTERS)
     sources = {chapter: "\n".join(cards.code_cells(notebook).values()) for chapter, notebook in NOTEBOOKS.items()}
-    assert written is None or found == {chapter.split("_")[0] for chapter in CHAPTERS if re.search(written, sources[chapter])}
+    assert written is None or found == {chapter for chapter in CHAPTERS if re.search(written, sources[chapter])}
 
 
 def test_another_module_under_the_same_name_makes_the_chapter_stale(before):
     swap = {
-        "02_linear_models": copied(
-            NOTEBOOKS["02_linear_models"], lambda source: source.replace("theory import linear", "theory import gaussian")
+        "linear_models": copied(
+            NOTEBOOKS["linear_models"], lambda source: source.replace("theory import linear", "theory import gaussian")
         )
     }
-    assert stale(before, SOURCES, NOTEBOOKS | swap) == {"02"}
+    assert stale(before, SOURCES, NOTEBOOKS | swap) == {"linear_models"}
 
 
 def test_another_package_under_the_same_name_makes_its_chapters_stale(before):
@@ -160,11 +160,11 @@ def test_another_package_under_the_same_name_makes_its_chapters_stale(before):
     swapped = SOURCES | {name: source.replace("import bdtr, stdtrit", "import bdtr, nrdtrisd as stdtrit")}
     assert len(stale(before, swapped)) == len(CHAPTERS)
     cell = {
-        "02_linear_models": copied(
-            NOTEBOOKS["02_linear_models"], lambda text: text.replace("import pandas as pd", "import numpy as pd")
+        "linear_models": copied(
+            NOTEBOOKS["linear_models"], lambda text: text.replace("import pandas as pd", "import numpy as pd")
         )
     }
-    assert stale(before, SOURCES, NOTEBOOKS | cell) == {"02"}
+    assert stale(before, SOURCES, NOTEBOOKS | cell) == {"linear_models"}
 
 
 def test_a_change_of_the_plots_makes_figures_stale_and_no_number(before):
@@ -178,18 +178,18 @@ def test_a_change_of_the_plots_makes_figures_stale_and_no_number(before):
 def test_how_a_parameter_is_typed_changes_no_number_but_its_value_does(before):
     def first(change):
         return copied(
-            NOTEBOOKS["01_gaussian"],
+            NOTEBOOKS["gaussian"],
             lambda text: re.sub(r"n_fits: [^\n=]*\[[^\n]*?\] = 50|n_fits: .* = 50", change, text, count=1),
         )
 
-    assert stale(before, SOURCES, NOTEBOOKS | {"01_gaussian": first("n_fits: int = 50")}) == set()
-    assert stale(before, SOURCES, NOTEBOOKS | {"01_gaussian": first("n_fits: int = 51")}) == {"01"}
+    assert stale(before, SOURCES, NOTEBOOKS | {"gaussian": first("n_fits: int = 50")}) == set()
+    assert stale(before, SOURCES, NOTEBOOKS | {"gaussian": first("n_fits: int = 51")}) == {"gaussian"}
 
 
 def test_rules_are_found_whatever_the_quotes(before):
-    single = copied(NOTEBOOKS["02_linear_models"], lambda text: re.sub(r'"(GER-\w+)"', r"'\1'", text))
-    now = digests(SOURCES, {"02_linear_models": single})["02_linear_models"]
-    assert now["rules"] == before["02_linear_models"]["rules"]
+    single = copied(NOTEBOOKS["linear_models"], lambda text: re.sub(r'"(GER-\w+)"', r"'\1'", text))
+    now = digests(SOURCES, {"linear_models": single})["linear_models"]
+    assert now["rules"] == before["linear_models"]["rules"]
     assert now["rules"]
 
 
@@ -251,11 +251,11 @@ def test_no_reference_is_further_away_than_the_rounds_go():
 
 
 def test_the_message_names_the_cell_and_the_definition_that_changed():
-    card = cards.inputs(NOTEBOOKS["02_linear_models"])
+    card = cards.inputs(NOTEBOOKS["linear_models"])
     name, source = module_of(r"\ndef first_risk\(")
     text = definition("first_risk", source)
     package = definitions.Package(SOURCES | {name: source.replace(text, text.replace("return ", "return 1.1 * ", 1))})
-    said = cards.changed(card, NOTEBOOKS["02_linear_models"], package)
+    said = cards.changed(card, NOTEBOOKS["linear_models"], package)
     assert said[-1] == "`theory.linear.first_risk`"
     assert all(word.startswith("cell ") for word in said[:-1])
 
@@ -265,8 +265,8 @@ def test_files_of_the_project_are_read_by_name_alone():
     allowed = {
         "collapse_utils.mirror",
         "collapse_utils.claims",
-        "collapse_utils.conformers",
-        "collapse_utils.pruning",
+        "collapse_utils.molecules.conformers",
+        "collapse_utils.pruning.layers",
     }  # rules are hashed, a SHA-256 pinned, weights hashed
     for name, source in SOURCES.items():
         for word in ("__file__", "PROJECT", "SHIPPED"):

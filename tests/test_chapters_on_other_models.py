@@ -10,12 +10,12 @@ import pytest
 import torch
 import transformers
 
-from collapse_utils import docstrings
+from collapse_utils.language import docstrings
 from workflow import chapters
 
 TINY = {
-    "10_layer_pruning": {"n_scan": 30, "n_rows": 30, "n_greedy": 8, "n_questions": 20, "context": 48},
-    "10b_healing": {
+    "layer_pruning": {"n_scan": 30, "n_rows": 30, "n_greedy": 8, "n_questions": 20, "context": 48},
+    "healing": {
         "n_heal": 8,
         "n_questions": 20,
         "n_seeds": 2,
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
         max_position_embeddings=128, bos_token_id=0, eos_token_id=0, initializer_range=0.1,
     )  # fmt: skip
     transformers.Qwen2ForCausalLM(config).save_pretrained(path)
-    transformers.AutoTokenizer.from_pretrained(chapters.ROOT / "models" / "deep-thin").save_pretrained(path)
+    transformers.AutoTokenizer.from_pretrained(chapters.ROOT / "shipped" / "deep-thin").save_pretrained(path)
     return path
 
 
@@ -46,10 +46,10 @@ def test_a_chapter_runs_on_another_model(chapter, folder, tmp_path, monkeypatch)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
     found = verdicts(chapter, {"model_id": str(folder)} | TINY[chapter], tmp_path)
-    assert len(found) == {"10_layer_pruning": 24, "10b_healing": 8}[chapter]
+    assert len(found) == {"layer_pruning": 24, "healing": 8}[chapter]
 
 
-RUNGS = [("10_layer_pruning", "gpu", 24), ("10b_healing", "gpu", 8), ("10b_healing", "paper", 7)]
+RUNGS = [("layer_pruning", "gpu", 24), ("healing", "gpu", 8), ("healing", "paper", 7)]
 
 
 @pytest.mark.parametrize(("chapter", "rung", "judged"), RUNGS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_utils import corpora
+from collapse_utils import tables as corpora
 
 MIRROR = Path(os.environ.get("COLLAPSE_DATA", "")) / "mnist" / "MNIST" / "raw"
 needs_mnist = pytest.mark.skipif(

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import transformers
 
-from collapse_utils import claims, docstrings, exams, language, pruning
+from collapse_utils import claims
+from collapse_utils.language import docstrings, transformer as language
+from collapse_utils.pruning import evaluation as exams, layers as pruning
 from shipped import deep_thin
 
 FOLDER = pruning.SHIPPED / "deep-thin"
@@ -105,7 +107,7 @@ def test_a_run_of_the_command_ends_with_a_model_and_its_card(tmp_path, monkeypat
 
 
 def test_the_commands_make_what_they_say():
-    """The card's command has the card's shape, and that of the bigger sister the size that chapter 10b reckons with."""
+    """The card's command has the card's shape, and that of the bigger sister the size that the chapter on healing reckons with."""
     readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     found = [shlex.split(line)[4:] for line in re.findall("COLLAPSE_DATA=.*", readme)]
     assert CARD["command"] == re.search("COLLAPSE_DATA=.*", readme).group()

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims, feedback_loop
-from collapse_utils.linear import FixedDesign, FreshDesign, gaussian, risk
-from collapse_utils.metrics import relative
+from collapse_utils.moments import relative
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
-from collapse_utils.theory import demystified as theory
-from collapse_utils.theory import linear, universality
+from collapse_utils.solvable.linear import FixedDesign, FreshDesign, gaussian, risk
+from collapse_utils.theory import downstream as theory, linear, universality
 
 Z = 5.7  # two-sided 1e-6, a few columns
 

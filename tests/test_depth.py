@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from collapse_utils.theory import depth as law
-from collapse_utils.theory import signal
+from collapse_utils.theory import criticality as signal, depth as law
 
 ALARM = 5.5
 

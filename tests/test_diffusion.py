@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from collapse_utils import claims, diffusion, feedback_loop, gaussian_diffusion, regimes
-from collapse_utils.data import Ensemble
+from collapse_utils import claims, feedback_loop, regimes, schedule as diffusion
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable import gaussian_diffusion
 from collapse_utils.theory import diffusion as theory
 
 SCHEDULES = {

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from collapse_utils import claims, feedback_loop, kde
-from collapse_utils.data import Ensemble
-from collapse_utils.metrics import replicate
+from collapse_utils import claims, feedback_loop
+from collapse_utils.moments import replicate
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
-from collapse_utils.theory import discrete as theory
-from collapse_utils.theory import gaussian
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable import kde
+from collapse_utils.theory import discrete as theory, gaussian
 
 
 def wright_fisher(m):

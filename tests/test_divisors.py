@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from collapse_utils.divisors import Encoder, Task, _held_out, learn, mixed
+from collapse_utils.scaling.divisors import Encoder, Task, _held_out, learn, mixed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,6 +8,7 @@ import types
 import zipfile
 from pathlib import Path
 
+import architectures
 import numpy as np
 import pytest
 import torch
@@ -15,8 +16,9 @@ import transformers
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from collapse_utils import docstrings, exams, pruning, texts
-from collapse_utils.tokens import cut
+from collapse_utils.language import docstrings, texts
+from collapse_utils.language.tokens import cut
+from collapse_utils.pruning import evaluation as exams, layers as pruning
 from shipped.trigram import KneserNey
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", ".", "a", "house"]
@@ -101,6 +103,17 @@ def test_cloze_has_one_right_answer_and_chance_is_a_quarter(model, seed):
     assert not exams.right(np.zeros((3, 4))).any()
     with pytest.raises(ValueError, match="at least 4 rows of 40"):
         exams.cloze(ids, mask, 30, 10, 4, rng)
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "lfm2", "qwen3_next", "mamba", "bloom"])
+def test_choices_are_scored_alike_whatever_a_model_remembers(name, seed):
+    """Keys and values, sliding windows, states of linear attention, nothing: as if every choice were read whole."""
+    model = architectures.build(name)
+    questions = np.random.default_rng(seed).integers(1, architectures.VOCABULARY, (5, 3, 12))
+    questions[..., :8] = questions[:, :1, :8]
+    scored = np.broadcast_to(np.arange(12) >= 8, (15, 12)).copy()
+    whole, _ = exams.likelihood(model, questions.reshape(15, 12), np.ones((15, 12), bool), scored)
+    assert np.allclose(exams.choose(model, questions, 8, batch=2), whole.reshape(5, 3), rtol=1e-4, atol=1e-4)
 
 
 def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_path, monkeypatch):

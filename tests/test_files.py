@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from workflow import __main__ as main
-from workflow import chapters, check, gather, sweeps
+from workflow import __main__ as main, chapters, check, gather, sweeps
 from workflow.cards import ROOT
 
-CHAPTER = "02_linear_models"
+CHAPTER = "linear_models"
 HALF = "half"  # of what stood there
-RUN, COST = ["run", "--chapter", "02"], ["cost", "--chapter", "02", "--scale", "laptop", "--set", "n_replicates=777"]
+RUN, COST = (
+    ["run", "--chapter", "linear_models"],
+    ["cost", "--chapter", "linear_models", "--scale", "laptop", "--set", "n_replicates=777"],
+)
 SWEPT = ["publish", "--sweep", "orthogonal_images"]
 
 
@@ -94,7 +96,7 @@ def replaced(before, after):
     return changed
 
 
-NOTEBOOK = f"notebooks/{CHAPTER}.ipynb"
+NOTEBOOK = f"{chapters.page(CHAPTER)}.ipynb"
 CLAIMS = "book/claims/gerstgrasser2024.yml"
 
 
@@ -118,12 +120,12 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
         (RUN, CLAIMS, replaced("claims:", "claimed:"), "claims is missing"),
         (RUN, CLAIMS, b"name: \xff", "utf-8"),
         (["read"], CLAIMS, replaced("claims:", "claims: ]"), r"line \d+: "),
-        (RUN, "collapse_utils/vae.py", replaced("def ", "def def "), r"line \d+: invalid syntax"),
-        (["read"], "collapse_utils/vae.py", b"# \xff", "utf-8"),
+        (RUN, "collapse_utils/images/vae.py", replaced("def ", "def def "), r"line \d+: invalid syntax"),
+        (["read"], "collapse_utils/images/vae.py", b"# \xff", "utf-8"),
         (RUN, "scales.yml", replaced("smoke: {", "smoke: {{"), r"line \d+: "),
         (RUN, "scales.yml", "- 1", r"it must be a mapping; got \[1\]"),
         (RUN, "scales.yml", replaced("smoke: {", "smok: {"), "smok is unknown"),
-        (RUN, "scales.yml", replaced("01_gaussian:", "02_linear_models:"), "02_linear_models stands there twice; keep one"),
+        (RUN, "scales.yml", replaced("gaussian:", "linear_models:"), "linear_models stands there twice; keep one"),
         (RUN, "scales.yml", replaced("{smoke: {threads: 2}", "{smoke: {threads: 0}"), "threads must be greater than 0; got 0"),
         (RUN, "scales.yml", replaced("n_replicates: 500", "n_replicates: 0500"), "does not begin with 0: write 500"),
         (COST, "scales.yml", replaced("cost: n_replicates * n_samples * d *", "cost: n_replicates * n_samples * d * *"), "cannot be computed"),
@@ -166,7 +168,7 @@ def finished(runs):
     ("verb", "name", "content"),
     [
         (RUN, "verdicts.json", "["),
-        (["publish", "--chapter", "02"], "executed.ipynb", HALF),
+        (["publish", "--chapter", "linear_models"], "executed.ipynb", HALF),
         (SWEPT, "executed.ipynb", HALF),
         (SWEPT, "card.json", HALF),
         (SWEPT, "numbers.json", HALF),

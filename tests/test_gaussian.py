@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from collapse_utils import claims, feedback_loop, gaussian, regimes
-from collapse_utils.data import Ensemble
-from collapse_utils.metrics import replicate
-from collapse_utils.theory import gaussian as theory
-from collapse_utils.theory import linear
+from collapse_utils import claims, feedback_loop, regimes
+from collapse_utils.moments import replicate
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable import gaussian
+from collapse_utils.theory import gaussian as theory, linear
 
 M, FITS, N_REAL = 8, 6, 2
 ARMS = {

@@ -1,11 +1,15 @@
 """Healing: what each method may touch, that it heals, and that nobody else's weights change."""
 
+import copy
+import shutil
+
 import numpy as np
 import pytest
 import torch
+import transformers
 from test_pruning import CONFIGS, VOCABULARY, build
 
-from collapse_utils import exams, healing, pruning
+from collapse_utils.pruning import evaluation as exams, healing, layers as pruning
 from collapse_utils.training import Recipe
 
 RECIPE = Recipe(rate=1e-2, epochs=4, batch=8, decay=0.0)
@@ -71,6 +75,42 @@ def test_four_bits_are_healed_by_adapters_alone(name, seed):
         "lora_B",
     } or all("lora" in key for key, weight in healed.named_parameters() if weight.requires_grad)
     assert mean(healed, rows) < mean(healing.quantised(pruned), rows) - 0.05
+
+
+@pytest.mark.parametrize("extension", [True, False])
+@pytest.mark.parametrize("width", [32, 128])
+def test_four_bits_give_the_same_numbers_whatever_the_processor_has(extension, width, seed, monkeypatch, tmp_path):
+    """AVX512_BF16 reported present and absent: weights stay as stored through evaluation, copies, cuts, a save, a merge."""
+    import bitsandbytes
+
+    def layers(model):
+        return [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+
+    def checked(model):
+        found = mean(model.eval(), rows)
+        assert layers(model)
+        assert not any(layer.support_avx512bf16_for_cpu for layer in layers(model))
+        assert not any(getattr(layer.weight.quant_state, "packing_format_for_cpu", False) for layer in layers(model))
+        return found
+
+    monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: extension)
+    torch.manual_seed(seed)
+    config = CONFIGS["llama"]().to_dict() | {"hidden_size": width, "intermediate_size": 3 * width // 2}
+    model, rows = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config)).eval(), text(np.random.default_rng(seed))
+    four = healing.quantised(model)
+    assert checked(copy.deepcopy(four)) == checked(pruning.prune(four, range(6))) == checked(four)
+    plain = copy.deepcopy(model)  # a second way: the same rounded weights in ordinary layers, in float32
+    for name, module in four.named_modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            whole = bitsandbytes.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
+            plain.get_submodule(name).weight.data = whole.float()
+    assert mean(four, rows) == pytest.approx(mean(plain, rows), rel=1e-6)
+    four.save_pretrained(tmp_path)
+    for path in (pruning.SHIPPED / "deep-thin").glob("tokenizer*"):
+        shutil.copy(path, tmp_path)
+    assert checked(pruning.load(str(tmp_path))[0]) == mean(four, rows)
+    healed = healing.heal(model, *rows, "qlora", RECIPE, seed=seed)
+    assert checked(healed) < mean(four, rows)
 
 
 def test_mistakes_have_one_sentence(seed):

@@ -5,10 +5,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from collapse_utils import claims, feedback_loop, kde
-from collapse_utils.data import Ensemble
-from collapse_utils.metrics import replicate
+from collapse_utils import claims, feedback_loop
+from collapse_utils.moments import replicate
 from collapse_utils.regimes import accumulate, replace
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable import kde
 from collapse_utils.theory import kde as theory
 
 

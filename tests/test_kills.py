@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_utils import conformers, feedback_loop, images, molecules, regimes, vae
+from collapse_utils import feedback_loop, regimes
+from collapse_utils.images import pictures as images, vae
+from collapse_utils.molecules import conformers, diffusion as molecules
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims, feedback_loop
-from collapse_utils.data import Ensemble
-from collapse_utils.linear import FixedDesign, FreshDesign, gaussian, risk, student
-from collapse_utils.metrics import Moments, replicate
+from collapse_utils.moments import Moments, replicate
 from collapse_utils.regimes import accumulate, accumulate_subsample, replace, replace_multiple, size_matched
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable.linear import FixedDesign, FreshDesign, gaussian, risk, student
 from collapse_utils.theory import linear as theory
 
 D, T = 6, 30

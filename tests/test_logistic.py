@@ -7,11 +7,11 @@ import pytest
 from scipy.optimize import linprog
 from scipy.special import expit
 
-from collapse_utils import corpora, feedback_loop
-from collapse_utils.data import Ensemble
-from collapse_utils.logistic import Logistic, excess
-from collapse_utils.metrics import collect, relative
+from collapse_utils import feedback_loop, tables as corpora
+from collapse_utils.moments import collect, relative
 from collapse_utils.regimes import accumulate, accumulate_subsample, replace
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable.logistic import Logistic, excess
 from collapse_utils.theory import linear as law
 
 

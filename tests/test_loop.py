@@ -4,11 +4,9 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from collapse_utils import feedback_loop
-from collapse_utils.data import Ensemble, concat, size, subset
 from collapse_utils.regimes import (
     accumulate,
     accumulate_subsample,
@@ -19,6 +17,7 @@ from collapse_utils.regimes import (
     replace_multiple,
     size_matched,
 )
+from collapse_utils.rows import Ensemble, concat, size, subset
 
 
 class Bootstrap:

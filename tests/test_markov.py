@@ -5,12 +5,11 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from scipy.stats import binom
-from scipy.stats import t as student
+from scipy.stats import binom, t as student
 
 from collapse_utils import claims, feedback_loop
-from collapse_utils.ngram import Ngram, counting
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
+from collapse_utils.solvable.bigram import Ngram, counting
 from collapse_utils.theory import markov as theory
 
 LENGTH, ALPHA = 4, 0.5
@@ -45,7 +44,7 @@ def test_the_first_excess_is_the_sum_over_all_data_sets(seed):
     """Two documents of three letters over two letters: 64 data sets, each fitted and weighed by its probability."""
     a, length, n = table(seed, 2), 3, 2
     total, fit = 0.0, counting(2, ALPHA)
-    from collapse_utils.data import Ensemble
+    from collapse_utils.rows import Ensemble
 
     for chosen in itertools.product(documents(a, length), repeat=n):
         rows = np.array([letters for letters, _ in chosen])[:, None, :]

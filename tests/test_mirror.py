@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from collapse_utils import corpora, mirror, texts
+from collapse_utils import mirror, tables as corpora
+from collapse_utils.language import texts
 
 CONTENT = b"once upon a time"
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()

@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import t as student
 
 from collapse_utils import claims, feedback_loop
-from collapse_utils.linear import FreshDesign, gaussian, risk
-from collapse_utils.metrics import collect, relative, replicate
-from collapse_utils.mixtures import parts, ridge
+from collapse_utils.moments import collect, relative, replicate
 from collapse_utils.regimes import fresh_real_and_last
-from collapse_utils.students import second_moments, two_layers
-from collapse_utils.theory import sources, strong
+from collapse_utils.scaling.ridge import parts, ridge
+from collapse_utils.scaling.students import second_moments, two_layers
+from collapse_utils.solvable.linear import FreshDesign, gaussian, risk
+from collapse_utils.theory import ridge as strong, sources
 
 ALARM = 1e-6
 

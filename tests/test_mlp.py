@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_utils import claims, mlp
-from collapse_utils.ntk import ntk
+from collapse_utils import claims
+from collapse_utils.dynamics import mlp
+from collapse_utils.dynamics.ntk import ntk
 
 SHAPE = [7, 9, 9, 4]
 
@@ -163,7 +164,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
 
 
 def test_swapped_and_rival_data_fail_the_rules(seed):
-    """What the claims of chapter 12 deny, fed to their rules."""
+    """What the claims of ntk_training deny, fed to their rules."""
     rng = np.random.default_rng(seed)
     fast, slow = rng.uniform(20, 40, 60), rng.uniform(110, 400, 60)
     for id_, names in (("DAY-11a", ("Haar", "Gaussian")), ("DAY-11b", ("Haar", "Gaussian")), ("DAY-13c", ("Gaussian", "Haar"))):

@@ -13,18 +13,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from collapse_utils import (
-    claims,
-    conformers,
-    diffusion,
-    feedback_loop,
-    geometries,
-    isomers,
-    molecules,
-    regimes,
-    shapes,
-)
-from collapse_utils.equivariant import Denoiser, centred
+from collapse_utils import claims, feedback_loop, regimes, schedule as diffusion
+from collapse_utils.molecules import conformers, diffusion as molecules, files as geometries, isomers, quality as shapes
+from collapse_utils.molecules.denoiser import Denoiser, centred
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
 from shipped import conformers as enumeration
@@ -677,7 +668,7 @@ def executed(tmp_path, monkeypatch, **parameters):
         "device": "cpu",
         "keep": str(tmp_path / "kept"),
     }
-    nb = papermill.execute_notebook(chapters.source("06b_molecules"), tmp_path / "out.ipynb", parameters=parameters | tiny,
+    nb = papermill.execute_notebook(chapters.source("molecules"), tmp_path / "out.ipynb", parameters=parameters | tiny,
                                     progress_bar=False, kernel_name="python3")  # fmt: skip
     outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
     data = [output.get("data", {}) for output in outputs]
@@ -708,7 +699,7 @@ def test_the_gpu_rung_runs_tiny_on_the_cpu(source, tmp_path, monkeypatch):
     """Its own parameters, hydrogens and the large network, but for the device, the folder and what only costs time."""
     from workflow import chapters
 
-    wanted = chapters.plan("06b_molecules", "gpu").overrides
+    wanted = chapters.plan("molecules", "gpu").overrides
     _, verdicts, numbers = executed(tmp_path, monkeypatch, **wanted | {"source": source, "largest": 9})
     assert wanted["hydrogens"]
     assert wanted["model_size"] == "large"
@@ -720,12 +711,12 @@ def test_what_the_page_costs_is_what_the_rungs_define():
     """The folded cell's molecules, fits, seeds and steps are those of scales.yml."""
     from workflow import cards, chapters
 
-    cells = cards.code_cells(chapters.read("06b_molecules"))
+    cells = cards.code_cells(chapters.read("molecules"))
     scope = {"pd": pd, "np": np, "results": type("Silent", (), {"__getattr__": lambda self, name: lambda *a, **k: None})()}
     exec(cells["numbers"][cells["numbers"].index("ladder = ") :], scope)
     ladder = scope["ladder"].set_index("rung")
     for rung in ("gpu", "paper"):
-        values = chapters.defaults("06b_molecules") | chapters.plan("06b_molecules", rung).overrides
+        values = chapters.defaults("molecules") | chapters.plan("molecules", rung).overrides
         row = ladder.loc[rung]
         assert (row.molecules, row.steps, row.fits, row.seeds) == tuple(
             values[f"n_{k}"] for k in ("molecules", "steps", "fits", "seeds")
@@ -758,7 +749,7 @@ def test_a_swapped_arm_fails():
     """The published runs with the regimes exchanged, judged by the rule of GER-18a and GER-18d."""
     from workflow import cards
 
-    runs = pd.read_parquet(cards.ROOT / "results" / "laptop" / "06b_molecules" / "runs.parquet")
+    runs = pd.read_parquet(cards.ROOT / "results" / "laptop" / "molecules" / "runs.parquet")
     loss, bonds = (
         {name: runs[(runs.regime == name) & (runs.steps == 50)].pivot(index="run", columns="n", values=column).to_numpy()
          for name in ("replace", "accumulate")}

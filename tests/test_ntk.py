@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
-from collapse_utils import mlp
-from collapse_utils.ntk import cheapest, ntk
+from collapse_utils.dynamics import mlp
+from collapse_utils.dynamics.ntk import cheapest, ntk
 from collapse_utils.theory import linearised
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from collapse_utils import claims, orthogonal
-from collapse_utils.ensembles import haar
-from collapse_utils.orthogonal import activation, networks, normalised, preactivations, two_point, weights
-from collapse_utils.theory import signal as theory
+from collapse_utils import claims
+from collapse_utils.initialisation import propagation as orthogonal
+from collapse_utils.initialisation.propagation import activation, networks, normalised, preactivations, two_point, weights
+from collapse_utils.initialisation.weights import haar
+from collapse_utils.theory import criticality as theory
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
 

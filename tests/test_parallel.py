@@ -101,8 +101,8 @@ def test_a_killed_worker_is_named_by_the_workflow(tmp_path, monkeypatch):
             id="experiment",
         ),
     ]
-    nbformat.write(notebook, tmp_path / "02_linear_models.ipynb")
-    run = chapters.Run("02_linear_models", "smoke", {}, False, "0")
+    nbformat.write(notebook, tmp_path / "linear_models.ipynb")
+    run = chapters.Run("linear_models", "smoke", {}, False, "0")
     monkeypatch.setattr(chapters, "source", lambda chapter: tmp_path / f"{chapter}.ipynb")
     monkeypatch.setattr(chapters, "rung", lambda *_: {})
     monkeypatch.setattr(chapters, "ROOT", tmp_path)

@@ -8,8 +8,7 @@ import sys
 import nbformat
 import papermill
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from papermill.cli import papermill as command_line
 
 from collapse_utils import params
@@ -147,7 +146,7 @@ def test_papermill_reads_every_parameter_of_a_chapter(chapter, caplog):
     assert {name: (one["inferred_type_name"], one["default"], one["help"]) for name, one in shown.items()} == known
 
 
-@pytest.mark.parametrize("chapter", ["02_linear_models", "05b_vae", "10b_healing"])
+@pytest.mark.parametrize("chapter", ["linear_models", "vae", "healing"])
 def test_papermill_s_help_names_every_parameter(chapter, caplog):
     from click.testing import CliRunner
 
@@ -160,14 +159,14 @@ def test_papermill_s_help_names_every_parameter(chapter, caplog):
 
 
 def test_papermill_runs_a_chapter_without_a_warning(tmp_path):
-    """Chapter 02 at its smallest; papermill's warnings and the kernel's own would stand on stderr."""
+    """Chapter linear_models at its smallest; papermill's warnings and the kernel's own would stand on stderr."""
     small = {"d": 3, "n_samples": 11, "n_generations": 5, "n_short": 5, "n_replicates": 100, "dof": 6.0}
     settings = [word for name, value in small.items() for word in ("-p", name, str(value))]
     command = [
         sys.executable,
         "-m",
         "papermill",
-        str(chapters.source("02_linear_models")),
+        str(chapters.source("linear_models")),
         str(tmp_path / "out.ipynb"),
         *settings,
     ]

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims
-from workflow import __main__ as main
-from workflow import chapters, power, scorecard
+from workflow import __main__ as main, chapters, power, scorecard
 from workflow.cards import ROOT
 
 RULES = {
@@ -146,28 +145,28 @@ def weak(id_, gap):
 
 
 def test_advice_respects_the_range_and_the_scale_and_rounds_up():
-    run = chapters.plan("02_linear_models", "smoke", {"d": 8})
+    run = chapters.plan("linear_models", "smoke", {"d": 8})
     advice = power.advise(run, weak("GER-1", 0.05))
     exact = 500 * power.needed(RULES["equal"], weak("GER-1", 0.05)["evidence"])
     assert advice.parameter == "n_replicates"
     assert exact <= advice.value < exact + 100
     assert advice.value % 100 == 0
-    twice = chapters.plan("02_linear_models", "smoke", {"n_replicates": 1000})  # as if each replicate gave half a sample
+    twice = chapters.plan("linear_models", "smoke", {"n_replicates": 1000})  # as if each replicate gave half a sample
     assert power.advise(twice, weak("GER-1", 0.05)).value == pytest.approx(2 * advice.value, abs=200)
     far = power.advise(run, weak("GER-1", 0.001))
     assert (far.parameter, far.value) == ("", 0)
     assert re.fullmatch(r"n_replicates=\d+0{3} would decide it, but n_replicates must be between 100 and 1,000,000", far.said)
     assert power.advise(run, weak("GER-1", 5.0)) is None
     assert power.advise(run, weak("GER-1", 0.0)).said == "no value of n_replicates decides it"
-    assert power.advise(chapters.plan("12_ntk_training", "smoke"), weak("DAY-13a", 0.05)).said.startswith("no parameter of")
-    healing = chapters.plan("10b_healing", "laptop", {"others": ["full", "head"], "rate": 1e-5})
+    assert power.advise(chapters.plan("ntk_training", "smoke"), weak("DAY-13a", 0.05)).said.startswith("no parameter of")
+    healing = chapters.plan("healing", "laptop", {"others": ["full", "head"], "rate": 1e-5})
     assert chapters.settings(power.settings(healing, {"n_seeds": 9})) == {"others": ["full", "head"], "rate": 1e-5, "n_seeds": 9}
-    assert power.command(healing, {"n_seeds": 9}).startswith("make run CHAPTER=10b SCALE=laptop P=")
+    assert power.command(healing, {"n_seeds": 9}).startswith("make run CHAPTER=healing SCALE=laptop P=")
 
 
 @pytest.fixture
 def finished(monkeypatch, tmp_path):
-    """A run of chapter 02 whose verdicts never decide, and a rerun that adds to a list of the settings."""
+    """A run of chapter linear_models whose verdicts never decide, and a rerun that adds to a list of the settings."""
     monkeypatch.setattr(chapters, "BUILD", tmp_path)
     typed = []
 
@@ -178,7 +177,7 @@ def finished(monkeypatch, tmp_path):
         (run.folder / "verdicts.json").write_text(json.dumps(verdicts))
         return len(typed) < 9
 
-    run = chapters.plan("02_linear_models", "smoke", {"d": 8, "n_samples": 40})
+    run = chapters.plan("linear_models", "smoke", {"d": 8, "n_samples": 40})
     rerun(run, "")
     return run, rerun, typed
 
@@ -188,7 +187,7 @@ def test_decide_takes_the_largest_size_and_stops_after_three_runs_or_at_the_cap(
     wanted = max(power.advise(run, weak(id_, gap)).value for id_, gap in (("GER-1", 0.05), ("GER-2a", 0.06)))
     lines = power.lines(run)
     assert [line.startswith(" ") for line in lines] == [False, True, False, True, False, True, False, False]
-    assert f'→ to decide: make run CHAPTER=02 P="d=8 n_samples=40 n_replicates={wanted}"  (about ' in lines[-1]
+    assert f'→ to decide: make run CHAPTER=linear_models P="d=8 n_samples=40 n_replicates={wanted}"  (about ' in lines[-1]
     assert power.decide(run, 1e6, rerun)
     assert typed[1] == f"d=8 n_samples=40 n_replicates={wanted}"
     assert len(typed) == power.ROUNDS
@@ -222,7 +221,7 @@ def test_a_cap_that_is_no_number_of_minutes_is_refused(text, monkeypatch, capsys
 
 def test_pages_show_the_advice():
     book = runpy.run_path(str(ROOT / "book/_ext/collapse_book.py"))
-    card = {"chapter": "02_linear_models", "scale": "smoke", "parameters": {}}
+    card = {"chapter": "linear_models", "scale": "smoke", "parameters": {}}
     verdict = weak("GER-1", 0.05)
     shown = claims.report(claims.Verdict(*(verdict[name] for name in ("id", "verdict", "summary", "rule", "evidence"))))
     data = shown._repr_mimebundle_()
@@ -236,7 +235,7 @@ def test_pages_show_the_advice():
 
 
 def test_a_chapter_decides_itself_within_the_cap(tmp_path):
-    """Chapter 03c, tiny: claims lack replicates; under a cap too low it says so, under one that does they are decided."""
+    """Chapter estimators, tiny: claims lack replicates; under a cap too low it says so, under one that does they are decided."""
     copy = tmp_path / "project"
     ignore = shutil.ignore_patterns(
         ".venv", ".build", "_build", ".git", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache"
@@ -246,7 +245,7 @@ def test_a_chapter_decides_itself_within_the_cap(tmp_path):
     def run(minutes):
         words = [
             "run",
-            "--chapter=03c",
+            "--chapter=estimators",
             "--set=batch=21 n_generations=4 horizon=5 n_chains=200",
             "--cores=1",
             f"--decide={minutes}",
@@ -259,7 +258,7 @@ def test_a_chapter_decides_itself_within_the_cap(tmp_path):
 
     first = run(0.001)
     assert re.search(r"→ n_chains=\d+ would decide it\n", first)
-    assert re.search(r'→ to decide: make run CHAPTER=03c P="batch=21 n_generations=4 horizon=5 n_chains=\d+"', first)
+    assert re.search(r'→ to decide: make run CHAPTER=estimators P="batch=21 n_generations=4 horizon=5 n_chains=\d+"', first)
     assert "stopped, 0.001 of DECIDE=0.001 minutes are left." in first
     said = run(30)
     assert "run 2 of at most 3" in said

@@ -5,8 +5,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from collapse_utils import claims, feedback_loop, ppca, regimes
-from collapse_utils.data import Ensemble
+from collapse_utils import claims, feedback_loop, regimes
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable import ppca
 from collapse_utils.theory import ppca as theory
 
 VALUES, NOISE, D = np.array([6.0, 2.0]), 0.5, 4

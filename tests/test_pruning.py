@@ -4,12 +4,13 @@ import re
 import socket
 import time
 
+import architectures
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from collapse_utils import pruning
+from collapse_utils.pruning import layers as pruning
 
 LAYERS, WIDTH, VOCABULARY = 6, 32, 64
 COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
@@ -257,6 +258,40 @@ def test_windows_stay_with_their_layers():
     """Qwen2 with sliding windows from layer 3 on: layer types are cut with the layers."""
     pruned = pruning.prune(build("qwen2"), (0, 3, 4))
     assert pruned.config.layer_types == ["full_attention", "sliding_attention", "sliding_attention"]
+
+
+SETTINGS = {  # layer-indexed settings of every sort; what is cut from them
+    "qwen2_moe": {"decoder_sparse_step": 2},
+    "qwen3_moe": {"mlp_only_layers": [1, 2, 4]},
+    "llama4_text": {"no_rope_layers": [1, 0, 1, 1, 0, 1], "moe_layers": [1, 4], "attention_chunk_size": 4},
+    "deepseek_v3": {"first_k_dense_replace": 2},
+    "gpt_neo": {},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 3},
+    "bart": {},
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_by_layer_are_cut_with_their_layers(kind, rows):
+    model, ids = architectures.build(kind, **SETTINGS[kind]), torch.as_tensor(rows[0])
+    for kept in ((0, 1, 4, 5), (2, 3, 5), (1, 4)):
+        assert architectures.cut(model, kept, ids, works=True) == "equal"
+
+
+def test_what_a_configuration_cannot_say_is_refused_before_any_work(tmp_path, monkeypatch):
+    """GPT-2 whose layers divide by their number: without a layer in the middle the others would divide by another one."""
+    model = architectures.build("gpt2", scale_attn_by_inverse_layer_idx=True)
+    monkeypatch.setattr(pruning, "keep", lambda *_: pytest.fail("work was begun"))
+    with pytest.raises(
+        ValueError, match=r"GPT2LMHeadModel must be able to describe the layers kept, \[0, 2\]; .* take another model\."
+    ):
+        pruning.prune(model, (0, 2))
+    model.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match="must be able to describe the layers kept"):
+        pruning.load(str(tmp_path))
+    monkeypatch.undo()
+    assert len(pruning.stack(pruning.prune(model, (0, 1, 2, 3)))) == 4  # the last ones can go
 
 
 def test_silenced_parts_add_nothing(model, rows):

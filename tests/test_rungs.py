@@ -1,4 +1,4 @@
-"""The gpu rungs of chapters 11 to 12: their own parameters through the same notebooks, everything that only costs time made tiny."""
+"""The gpu rungs of the chapters on networks at initialisation and in training: their own parameters through the same notebooks, everything that only costs time made tiny."""
 
 import json
 import os
@@ -10,10 +10,10 @@ import pytest
 from workflow import chapters
 
 TINY = {
-    "11_orthogonal_init": {"width": 20, "narrow": 10, "n_networks": 1000, "n_wide": 50, "grid": 20},
-    "11b_ntk_tensors": {"n_deep": 10, "n_slip": 5, "n_gaussian": 1000, "n_haar": 200, "wide": 30, "n_wide": 100},
-    "11c_depth": {"n_linear": 10_000, "n_skips": 1000},
-    "12_ntk_training": {
+    "orthogonal_init": {"width": 20, "narrow": 10, "n_networks": 1000, "n_wide": 50, "grid": 20},
+    "ntk_tensors": {"n_deep": 10, "n_slip": 5, "n_gaussian": 1000, "n_haar": 200, "wide": 30, "n_wide": 100},
+    "depth": {"n_linear": 10_000, "n_skips": 1000},
+    "ntk_training": {
         "n_train": 60, "n_test": 40, "width": 6, "shallow": 2, "deep": 3, "n_seeds": 10, "n_epochs": 50, "widest": 64, "n_wide": 4,
     },
 }  # fmt: skip
@@ -31,7 +31,7 @@ def executed(chapter, tiny):
 
 @pytest.mark.parametrize("chapter", TINY)
 def test_the_rung_runs_through_the_same_notebook(chapter):
-    corpus = {"corpus": "digits"} if chapter == "12_ntk_training" else {}
+    corpus = {"corpus": "digits"} if chapter == "ntk_training" else {}
     rung = chapters.plan(chapter, "gpu").overrides
     card = executed(chapter, TINY[chapter] | corpus)
     assert card["scale"] == "gpu"
@@ -42,8 +42,8 @@ def test_the_rung_runs_through_the_same_notebook(chapter):
 @pytest.mark.skipif(not os.environ.get("COLLAPSE_DATA"), reason="needs the official files: set COLLAPSE_DATA")
 @pytest.mark.parametrize(("corpus", "judged"), [("mnist", "DAY-11"), ("cifar10", "DAY-12a")])
 def test_official_images_are_judged_by_the_paper_s_own_claims(corpus, judged):
-    tiny = TINY["12_ntk_training"] | {"corpus": corpus}
-    assert executed("12_ntk_training", tiny)["data"].keys() == {corpus, f"{corpus}, test"}
-    verdicts = json.loads((chapters.plan("12_ntk_training", "gpu", tiny).folder / "verdicts.json").read_text(encoding="utf-8"))
+    tiny = TINY["ntk_training"] | {"corpus": corpus}
+    assert executed("ntk_training", tiny)["data"].keys() == {corpus, f"{corpus}, test"}
+    verdicts = json.loads((chapters.plan("ntk_training", "gpu", tiny).folder / "verdicts.json").read_text(encoding="utf-8"))
     assert judged in {verdict["id"] for verdict in verdicts}
     assert "DAY-11a" not in {verdict["id"] for verdict in verdicts}

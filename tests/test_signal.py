@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from collapse_utils.theory import signal as theory
+from collapse_utils.theory import criticality as theory
 
 A = theory.ACTIVATIONS
 

@@ -64,7 +64,7 @@ def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profi
     log.append(told(copy, f"{call} &\n$ scancel --signal=KILL {job}", error))
     assert child.returncode == 1, error
     assert "4 runs due at smoke scale by slurm" in error
-    assert "Not finished: 02_linear_models" in error
+    assert "Not finished: linear_models" in error
     cards = {path: path.stat().st_mtime_ns for path in (copy / ".build" / "runs").rglob("card.json")}
     assert len(cards) == 3
     again = run(copy, "--sweep", there, "--executor", "slurm")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from collapse_utils.metrics import replicate
-from collapse_utils.mixtures import parts, projected_ridge, ridge
-from collapse_utils.theory import demystified, strong
+from collapse_utils.moments import replicate
+from collapse_utils.scaling.ridge import parts, projected_ridge, ridge
+from collapse_utils.theory import downstream as demystified, ridge as strong
 
 
 def spectrum(rng, d):

@@ -30,11 +30,11 @@ from workflow import cards, chapters, costs, figures, files, gather, scorecard, 
 from workflow.cards import ROOT
 
 SMALL = {
-    "title": "t", "chapter": "02", "scale": "smoke", "grid": {"d": [4, 5], "noise": [0.5, 2.0]},
+    "title": "t", "chapter": "linear_models", "scale": "smoke", "grid": {"d": [4, 5], "noise": [0.5, 2.0]},
     "fixed": {"n_generations": 5, "n_short": 5, "n_replicates": 100, "n_samples": 20}, "show": {"x": "d", "y": "acc-last"},
 }  # fmt: skip
 
-HEAD = "title: t\nchapter: 02\nscale: smoke\n"
+HEAD = "title: t\nchapter: linear_models\nscale: smoke\n"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def run(cwd, *arguments, verb="sweep"):
 
 def test_products_zips_and_lists_expand_in_order(tmp_path):
     sweep = {
-        "title": "t", "chapter": "02", "scale": "smoke", "grid": {"seed": [1, 2]}, "zip": {"d": [4, 8], "n_samples": [20, 40]},
+        "title": "t", "chapter": "linear_models", "scale": "smoke", "grid": {"seed": [1, 2]}, "zip": {"d": [4, 8], "n_samples": [20, 40]},
         "points": [{"noise": 1.0}, {"noise": 3.0}],
     }  # fmt: skip
     points = sweeps.read(write(tmp_path, sweep)).points
@@ -77,12 +77,10 @@ def test_products_zips_and_lists_expand_in_order(tmp_path):
 
 
 def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
-    lines = ["title: t", "chapter: 02_linear_models", "scale: smoke", "points:"] + [f"  - {{seed: {k}, d: 8}}" for k in range(60)]
+    lines = ["title: t", "chapter: linear_models", "scale: smoke", "points:"] + [f"  - {{seed: {k}, d: 8}}" for k in range(60)]
     lines[4 + 36] = "  - {seed: 36, dd: 8}"
     started = time.perf_counter()
-    with pytest.raises(
-        ParameterError, match=r"small\.yml, line 41: 02_linear_models: unknown parameter 'dd' = 8; did you mean 'd'"
-    ):
+    with pytest.raises(ParameterError, match=r"small\.yml, line 41: linear_models: unknown parameter 'dd' = 8; did you mean 'd'"):
         sweeps.read(write(tmp_path, "\n".join(lines)))
     assert time.perf_counter() - started < 5
 
@@ -106,8 +104,8 @@ def test_a_typo_in_the_37th_point_is_refused_with_its_line(tmp_path):
         ({"scale": "gpu"}, r"small\.yml, line 3: .*has no scale 'gpu'"),
         ({"fixed": {"d": 3}}, r"line 5: d is varied, and given in `fixed` as well; keep one"),
         ({"show": {"x": "nope", "y": "acc-last"}}, r"line \d+: show: x must be a parameter that is varied, d or noise; got 'nope'"),
-        ({"show": {"x": "d", "y": "acc-lst"}}, r"line \d+: show: 02_linear_models has no number 'acc-lst' \(did you mean 'acc-last'"),
-        ({"show": {"x": "d", "y": "acc-last", "theory": ["none"]}}, r"show: 02_linear_models has no number 'none'"),
+        ({"show": {"x": "d", "y": "acc-lst"}}, r"line \d+: show: linear_models has no number 'acc-lst' \(did you mean 'acc-last'"),
+        ({"show": {"x": "d", "y": "acc-last", "theory": ["none"]}}, r"show: linear_models has no number 'none'"),
         ({"show": {"x": "d", "y": "acc-last", "lines": "seed"}}, r"show: lines must be a parameter that is varied"),
         ({"show": {"x": "d"}}, r"line \d+: show has the keys .*x and y at least"),
         ({"show": {"x": "d", "y": 3}}, r"line \d+: show: y and theory are names of numbers"),
@@ -142,7 +140,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, change, message):
 
 
 def test_a_chapter_is_named_as_on_the_command_line(tmp_path):
-    assert sweeps.read(write(tmp_path, HEAD + "grid: {d: [4]}")).chapter == "02_linear_models"  # 02: YAML's number 2
+    assert sweeps.read(write(tmp_path, HEAD + "grid: {d: [4]}")).chapter == "linear_models"
 
 
 def test_a_missing_or_broken_file_is_refused(tmp_path):
@@ -189,16 +187,16 @@ def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(
     """Runs as the chapters published them, at points of lists and of true and false: the table, the figure, the page."""
     monkeypatch.setattr(chapters, "BUILD", tmp_path / "build")
     monkeypatch.setattr(gather, "SWEEPS", tmp_path / "results" / "sweeps")
-    lists = {"chapter": "10b", "grid": {"others": [["full", "head"], ["full"], []], "rate": [0.00001, 0.001]}}
+    lists = {"chapter": "healing", "grid": {"others": [["full", "head"], ["full"], []], "rate": [0.00001, 0.001]}}
     lists["show"] = {"x": "rate", "y": "healing-quarter-lora", "panels": "others"}
     switches = {
-        "chapter": "06b",
+        "chapter": "molecules",
         "grid": {"hydrogens": [True, False]},
         "show": {"x": "hydrogens", "y": "drawn", "lines": "hydrogens"},
     }
     for name, content in (("lists", lists), ("switches", switches)):
         if name == "switches":
-            content["show"]["y"] = next(iter(chapters.published("06b_molecules", "laptop", "numbers")))
+            content["show"]["y"] = next(iter(chapters.published("molecules", "laptop", "numbers")))
         sweep = sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | content, name))
         runs = sweeps.plans(sweep)
         for planned in runs:
@@ -221,8 +219,8 @@ def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(
     costs._recorded.cache_clear()
     monkeypatch.setattr(chapters, "RESULTS", tmp_path / "results")
     shutil.rmtree(tmp_path / "build")
-    assert [entry["overrides"]["others"] for entry in costs._recorded("10b_healing")][::2] == lists["grid"]["others"]
-    assert {entry["overrides"]["hydrogens"] for entry in costs._recorded("06b_molecules")} == {True, False}
+    assert [entry["overrides"]["others"] for entry in costs._recorded("healing")][::2] == lists["grid"]["others"]
+    assert {entry["overrides"]["hydrogens"] for entry in costs._recorded("molecules")} == {True, False}
     costs._recorded.cache_clear()
 
 
@@ -245,8 +243,8 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_bytes(copy, seed):
     assert whole.returncode == 0, whole.stderr
     table = copy / ".build" / "sweeps" / "small" / "points.parquet"
     reference = table.read_bytes()
-    assert len(list((copy / ".build" / "sweeps" / "small").rglob("02_linear_models.ipynb"))) == 4
-    kept = nbformat.read(copy / ".build" / "sweeps" / "small" / "d~4" / "noise~0.5" / "02_linear_models.ipynb", as_version=4)
+    assert len(list((copy / ".build" / "sweeps" / "small").rglob("linear_models.ipynb"))) == 4
+    kept = nbformat.read(copy / ".build" / "sweeps" / "small" / "d~4" / "noise~0.5" / "linear_models.ipynb", as_version=4)
     assert {"d = 4", "noise = 0.5"} < set(
         next(cell for cell in kept.cells if cell.id == "injected-parameters").source.splitlines()
     )
@@ -300,7 +298,7 @@ def kill(child, rng):
 
 
 def test_a_point_that_fails_is_marked_and_the_others_finish(copy):
-    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    notebook = copy / "notebooks" / "solvable" / "linear_models.ipynb"
     text = notebook.read_text(encoding="utf-8")
     try:
         assert '"params.check()' in text
@@ -310,14 +308,14 @@ def test_a_point_that_fails_is_marked_and_the_others_finish(copy):
         notebook.write_text(text, encoding="utf-8")
     assert done.returncode == 1
     assert "failed with AssertionError: five" in done.stderr
-    assert re.search(r"Not finished: 02_linear_models \(.*d = 5.*\); the log", done.stderr)
+    assert re.search(r"Not finished: linear_models \(.*d = 5.*\); the log", done.stderr)
     table = pd.read_parquet(copy / ".build" / "sweeps" / "failing" / "points.parquet")
     assert table["state"].tolist() == ["done", "failed"]
     assert table["acc-last"].isna().tolist() == [False, True]
 
 
 def test_a_point_is_tried_again_as_often_as_asked(copy, tmp_path):
-    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    notebook = copy / "notebooks" / "solvable" / "linear_models.ipynb"
     text = notebook.read_text(encoding="utf-8")
     fails_once = f"import pathlib; p = pathlib.Path('{tmp_path}/tried'); n = p.exists(); p.touch(); assert n, 'first'"
     try:
@@ -332,16 +330,16 @@ def test_a_point_is_tried_again_as_often_as_asked(copy, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(copy):
     file = write(
         copy,
-        SMALL | {"chapter": "03b", "grid": {"seed": [1]}, "fixed": {"d": 10}, "show": {"x": "seed", "y": "grown"}},
+        SMALL | {"chapter": "downstream", "grid": {"seed": [1]}, "fixed": {"d": 10}, "show": {"x": "seed", "y": "grown"}},
         "unwritable",
     )
-    runs = copy / ".build" / "runs" / "03b_downstream"
+    runs = copy / ".build" / "runs" / "downstream"
     runs.parent.mkdir(parents=True, exist_ok=True)
     runs.touch()  # a file where a folder should be: an obstacle for root, too
     done = run(copy, "--sweep", file)
     runs.unlink()
     assert done.returncode == 2
-    assert re.search(r"^Snakemake started no job \(.*03b_downstream.*\); .*the log: \.build/snakemake\.log", done.stderr, re.M)
+    assert re.search(r"^Snakemake started no job \(.*downstream.*\); .*the log: \.build/snakemake\.log", done.stderr, re.M)
     shutil.rmtree(copy / ".build")
     (copy / ".build").touch()
     done = run(copy, "--sweep", file)
@@ -383,7 +381,7 @@ def test_jobs_that_need_all_of_the_gpu_or_of_the_memory_do_not_overlap(copy, dec
     ladder, text = copy / "scales.yml", (copy / "scales.yml").read_text(encoding="utf-8")
     file = write(copy, SMALL | {"grid": {"d": [13, 14], "seed": [len(declared)]}}, "slots")
     try:
-        ladder.write_text(text.replace("02_linear_models:\n", f"02_linear_models:\n  resources: {{smoke: {{{declared}}}}}\n"))
+        ladder.write_text(text.replace("linear_models:\n", f"linear_models:\n  resources: {{smoke: {{{declared}}}}}\n"))
         done = run(copy, "--sweep", file)
         shutil.rmtree(copy / ".build" / "runs")
         both = run(copy, "--sweep", file, "--gpus", "2")
@@ -425,7 +423,7 @@ def test_a_second_sweep_in_one_folder_is_refused(copy):
 
 def edited(copy, line):
     """The chapter of the sweeps with one more line after the check of its parameters."""
-    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    notebook = copy / "notebooks" / "solvable" / "linear_models.ipynb"
     text = notebook.read_text(encoding="utf-8")
 
     @contextlib.contextmanager
@@ -448,7 +446,7 @@ def test_kernels_use_the_threads_of_their_job_whatever_the_user_set(copy, tmp_pa
     ask = "import json, pathlib, threadpoolctl, torch; pools = threadpoolctl.threadpool_info(); pathlib.Path({!r}).write_text(json.dumps([torch.get_num_threads(), *(pool['num_threads'] for pool in pools)]))"
     ladder, text = copy / "scales.yml", (copy / "scales.yml").read_text(encoding="utf-8")
     try:
-        ladder.write_text(text.replace("02_linear_models:\n", "02_linear_models:\n  resources: {smoke: {threads: 2}}\n"))
+        ladder.write_text(text.replace("linear_models:\n", "linear_models:\n  resources: {smoke: {threads: 2}}\n"))
         with edited(copy, ask.format(f"{tmp_path}/threads")):
             done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [15]}}, "threads"))
     finally:
@@ -465,8 +463,8 @@ def test_a_full_disk_stops_one_point_and_the_others_finish(copy):
     with edited(copy, full):
         done = run(copy, "--sweep", write(copy, SMALL | {"grid": {"d": [16, 17]}}, "full"))
     assert done.returncode == 1
-    assert re.search(r"✗ 02_linear_models.*free some space and rerun", done.stderr)
-    assert re.search(r"Not finished: 02_linear_models \(.*d = 17.*\); the log", done.stderr)
+    assert re.search(r"✗ linear_models.*free some space and rerun", done.stderr)
+    assert re.search(r"Not finished: linear_models \(.*d = 17.*\); the log", done.stderr)
     table = pd.read_parquet(copy / ".build" / "sweeps" / "full" / "points.parquet")
     assert table["state"].tolist() == ["done", "failed"]
 
@@ -477,7 +475,7 @@ def test_papermill_alone_takes_a_file_of_parameters(copy, tmp_path):
     program = str(Path(sys.executable).with_name("papermill"))
     paper = [
         program,
-        "notebooks/02_linear_models.ipynb",
+        "notebooks/solvable/linear_models.ipynb",
         str(tmp_path / "out.ipynb"),
         "-f",
         str(tmp_path / "params.yml"),
@@ -537,7 +535,7 @@ def test_a_published_figure_has_words_of_its_own_for_what_it_varies(name):
 
 
 def test_a_dead_kernel_is_named(copy):
-    notebook = copy / "notebooks" / "02_linear_models.ipynb"
+    notebook = copy / "notebooks" / "solvable" / "linear_models.ipynb"
     text = notebook.read_text(encoding="utf-8")
     try:
         notebook.write_text(
@@ -570,7 +568,7 @@ def test_runs_are_kept_in_a_store_also_those_that_are_done_already(copy, tmp_pat
     monkeypatch.setenv("COLLAPSE_STORE", str(tmp_path / "store"))
     done = run(copy, "--sweep", file)
     assert done.returncode == 0, done.stderr
-    (kept,) = (tmp_path / "store" / "02_linear_models").glob("smoke-*.zip")
+    (kept,) = (tmp_path / "store" / "linear_models").glob("smoke-*.zip")
     (folder,) = (path.parent for path in (copy / ".build" / "runs").glob(f"*/{kept.stem}/card.json"))
     with zipfile.ZipFile(kept) as archive:
         assert {Path(name).name for name in archive.namelist()} >= {file.name for file in folder.iterdir()}
@@ -603,7 +601,7 @@ def test_published_sweeps_are_fresh_and_shown(name):
 
 
 def test_the_scorecard_shows_what_only_a_sweep_judges(tmp_path, monkeypatch):
-    verdict = {"id": "DAY-11", "verdict": "holds", "summary": "s", "scale": "laptop", "chapter": "12_ntk_training"}
+    verdict = {"id": "DAY-11", "verdict": "holds", "summary": "s", "scale": "laptop", "chapter": "ntk_training"}
     verdict |= {"rule": {"kind": "ordered"}, "evidence": {"n": 14}}
     other = verdict | {"id": "DAY-13c"}
     points = [{"corpus": corpus, "n_train": 100} for corpus in ("mnist", "cifar10")]
@@ -618,11 +616,11 @@ def test_the_scorecard_shows_what_only_a_sweep_judges(tmp_path, monkeypatch):
 
 
 def test_costs_follow_the_recorded_runs(monkeypatch):
-    small, large = (chapters.plan("02_linear_models", "laptop", {"n_replicates": k}) for k in (100, 1_000_000))
+    small, large = (chapters.plan("linear_models", "laptop", {"n_replicates": k}) for k in (100, 1_000_000))
     assert costs.expect(small).seconds < costs.expect(large).seconds
     assert costs.expect(large).scaled
-    published = chapters.published("03b_downstream", "smoke", "card")
-    assert costs.expect(chapters.plan("03b_downstream", "smoke")).seconds >= published["wall_s"]
+    published = chapters.published("downstream", "smoke", "card")
+    assert costs.expect(chapters.plan("downstream", "smoke")).seconds >= published["wall_s"]
     monkeypatch.setattr(costs, "_recorded", lambda chapter: [])
     assert costs.expect(small) is None
     monkeypatch.setattr(chapters, "cost_law", lambda chapter: "__import__('os').getpid()")
@@ -637,33 +635,33 @@ def test_no_cost_is_named_without_a_record_of_the_kind_and_a_far_one_is_called_s
     monkeypatch.setattr(chapters, "BUILD", tmp_path)  # the published records alone
     costs._recorded.cache_clear()
     for chapter in (
-        "04_language_models",
-        "05b_vae",
-        "06b_molecules",
-        "10_layer_pruning",
-        "12_ntk_training",
+        "language_models",
+        "vae",
+        "molecules",
+        "layer_pruning",
+        "ntk_training",
     ):  # another corpus, a GPU
         assert costs.expect(chapters.plan(chapter, "gpu")) is None
-    assert costs.expect(chapters.plan("05b_vae", "smoke", {"third": "mixture(0.9)"})) is None
-    card = chapters.published("05b_vae", "smoke", "card")
-    found = costs.expect(chapters.plan("05b_vae", "smoke", {"seed": 7}))
+    assert costs.expect(chapters.plan("vae", "smoke", {"third": "mixture(0.9)"})) is None
+    card = chapters.published("vae", "smoke", "card")
+    found = costs.expect(chapters.plan("vae", "smoke", {"seed": 7}))
     assert (found.seconds, found.runs, found.apart) == (card["wall_s"], 1, ())
-    near = costs.expect(chapters.plan("05b_vae", "smoke", {"n_images": 260}))
+    near = costs.expect(chapters.plan("vae", "smoke", {"n_images": 260}))
     assert (near.seconds, near.apart) == (card["wall_s"], ("n_images",))
     assert near.basis.endswith("with other n_images")
-    far = [costs.expect(chapters.plan("02_linear_models", "laptop", {"n_replicates": k})) for k in (4000, 900_000)]
+    far = [costs.expect(chapters.plan("linear_models", "laptop", {"n_replicates": k})) for k in (4000, 900_000)]
     assert ["an extrapolation" in found.basis for found in far] == [False, True]
     costs._recorded.cache_clear()
 
 
 def test_published_sweeps_are_records_of_cost_and_names_are_not_scaled():
     sweep = sweeps.read("language_temperature")
-    recorded = costs._recorded("04_language_models")
+    recorded = costs._recorded("language_models")
     assert len(recorded) >= 2 + len(sweep.points)
     assert {entry["overrides"]["size"] for entry in recorded if "cold" in entry["overrides"]} == {"llama-tiny", "llama-small"}
     longer = {"n_tokens": 48000, "vocabulary": 400, "n_fits": 3, "n_seeds": 2}
     small, large = (
-        costs.expect(chapters.plan("04_language_models", "laptop", longer | {"size": f"llama-{s}"})) for s in ("tiny", "small")
+        costs.expect(chapters.plan("language_models", "laptop", longer | {"size": f"llama-{s}"})) for s in ("tiny", "small")
     )
     assert small.seconds < large.seconds
 

@@ -9,8 +9,7 @@ from scipy.stats import binom
 
 from collapse_utils import feedback_loop
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace, replace_multiple, size_matched
-from collapse_utils.theory import discrete
-from collapse_utils.theory import tails as law
+from collapse_utils.theory import discrete, tails as law
 
 
 class Memory:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from collapse_utils import claims, tensors
-from collapse_utils.orthogonal import Activation, activation, networks, normalised
-from collapse_utils.theory import signal as theory
+from collapse_utils import claims
+from collapse_utils.initialisation import tensors
+from collapse_utils.initialisation.propagation import Activation, activation, networks, normalised
+from collapse_utils.theory import criticality as theory
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
 FORMS = {"tanh": "tanh", "sin": "sin", "gelu": "gelu", "swish": "silu", "relu": "relu"}

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_utils import texts
-from collapse_utils.data import concat, size, subset
+from collapse_utils.language import texts
+from collapse_utils.language.tokens import END, Rows, counted, cut, lengths
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
-from collapse_utils.tokens import END, Rows, counted, cut, lengths
+from collapse_utils.rows import concat, size, subset
 
 MIRROR = os.environ.get("COLLAPSE_DATA", "")
 needs_mirror = pytest.mark.skipif(

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_utils import claims, feedback_loop, fidelity, images, regimes, vae
+from collapse_utils import claims, feedback_loop, regimes
+from collapse_utils.images import pictures as images, quality as fidelity, vae
+from collapse_utils.images.convolution import Down, Up
 from collapse_utils.store import resumable
-from collapse_utils.strided import Down, Up
 from collapse_utils.theory import ppca as theory
 from collapse_utils.training import Recipe
 

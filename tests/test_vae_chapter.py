@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_vae import write_faces, write_idx
 
-from collapse_utils import images, vae
+from collapse_utils.images import pictures as images, vae
 from collapse_utils.training import Recipe
 from workflow import chapters, sweeps
 
@@ -33,7 +33,7 @@ def letters(n, side, rng):
 def executed(folder, overrides):
     """The chapter with these parameters: the text of its code cells, by id."""
     done = papermill.execute_notebook(
-        chapters.source("05b_vae"), folder / "done.ipynb", overrides, kernel_name="python3", progress_bar=False
+        chapters.source("vae"), folder / "done.ipynb", overrides, kernel_name="python3", progress_bar=False
     )
     return {cell["id"]: "".join(str(output) for output in cell.outputs) for cell in done.cells if cell.cell_type == "code"}
 
@@ -47,7 +47,7 @@ def test_the_chapter_on_letters_at_the_gpu_rung(tmp_path, seed):
         x, y = letters(n, 20, np.random.default_rng([seed, n]))
         write_idx(tmp_path / f"{name}-images-idx3-ubyte", x)
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte", y)
-    rung = chapters.plan("05b_vae", "gpu", TINY | {"data": str(tmp_path), "third": "mixture(0.5)"}).overrides
+    rung = chapters.plan("vae", "gpu", TINY | {"data": str(tmp_path), "third": "mixture(0.5)"}).overrides
     assert rung["n_images"] == 200
     text = executed(tmp_path, rung)
     assert "200 images to train on, 50 held out, 400 pixels" in text["images"]
@@ -92,7 +92,7 @@ def test_a_disk_too_small_for_all_jobs_is_refused_before_any_fit(tmp_path, monke
     """Room for one run is not enough; rival: each job asks for itself alone."""
     weights, n_fits = vae.n_parameters(vae.shape(1, 8)), 3
     one = 4 * (n_fits * (weights + 200 * 64) + 3 * weights)
-    real = chapters.source("05b_vae")
+    real = chapters.source("vae")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     (tmp_path / "sitecustomize.py").write_text(
         f"import shutil\nshutil.disk_usage = lambda folder: type('Usage', (), {{'free': {3 * one}}})\n", encoding="utf-8"
@@ -112,7 +112,7 @@ def test_the_model_of_the_paper_s_rung_trains_on_faces(tmp_path, monkeypatch, se
     pictures = [Image.new("RGB", (178, 218), tuple(map(int, tone))) for tone in tones]
     for part in ("train", "test"):
         write_faces(tmp_path / "celeba" / images.FACES["folder"], part, pictures, [i % 2 == 0 for i in range(20)])
-    rung = chapters.plan("05b_vae", "paper", {}).overrides
+    rung = chapters.plan("vae", "paper", {}).overrides
     real = images.load(rung["data"], 16)
     shape = vae.shape(*real.train.shape[1:3])
     assert shape == (3, 64, (32, 64, 128, 256, 512), 128)

@@ -13,10 +13,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from collapse_utils import claims
-from workflow import __main__ as main
-from workflow import chapters, scorecard, sweeps
+from workflow import __main__ as main, chapters, scorecard, sweeps
 from workflow.cards import ROOT
 
 CHAPTERS = chapters.chapters()
@@ -91,9 +91,19 @@ def test_pages_load_nothing_from_another_host(book):
         )
 
 
+def test_an_old_address_leads_to_its_chapter(book):
+    moved = yaml.safe_load((ROOT / "book" / "moved.yml").read_text(encoding="utf-8"))
+    assert moved["notebooks/02_linear_models"] == "linear_models"
+    for old, chapter in moved.items():
+        page = HTML / f"{old}.html"
+        (target,) = set(re.findall(r'(?:url=|href="|replace\(")([^"]+)"', page.read_text(encoding="utf-8")))
+        assert (page.parent / target).resolve() == (HTML / f"{chapters.page(chapter)}.html").resolve()
+        assert (page.parent / target).exists()
+
+
 def test_every_image_has_an_alternative_text(book):
     for chapter in CHAPTERS:
-        text = (HTML / "notebooks" / f"{chapter}.html").read_text(encoding="utf-8")
+        text = (HTML / f"{chapters.page(chapter)}.html").read_text(encoding="utf-8")
         article = text[text.index("<article") : text.index("</article>")]
         images = re.findall(r"<img[^>]*>", article)
         assert images
@@ -104,7 +114,7 @@ def test_the_inventory_and_the_pages_name_the_book_and_its_version(book):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     lines = (HTML / "objects.inv").read_bytes().split(b"\n", 3)
     assert [line.decode() for line in lines[1:3]] == ["# Project: Model collapse, line by line", f"# Version: {version}"]
-    for page in [HTML / "book" / "intro.html", *(HTML / "notebooks" / f"{chapter}.html" for chapter in CHAPTERS)]:
+    for page in [HTML / "book" / "intro.html", *(HTML / f"{chapters.page(chapter)}.html" for chapter in CHAPTERS)]:
         (said,) = re.findall(r'<meta name="description" content="([^"]+)">', page.read_text(encoding="utf-8"))
         assert 40 < len(said) < 220, page.name
         assert not re.search(r"\\|\[]", said), said
@@ -145,7 +155,7 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
             "differences",
             *(f"sweeps/{name}" for name in sweeps.names()),
         ]
-        for name in [*(f"book/{page}" for page in pages), *(f"notebooks/{chapter}" for chapter in CHAPTERS)]:
+        for name in [*(f"book/{page}" for page in pages), *(chapters.page(chapter) for chapter in CHAPTERS)]:
             page.goto(f"file://{HTML}/{name}.html")
             page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
             page.evaluate("window.MathJax?.startup?.promise")
@@ -168,36 +178,45 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
     ("arguments", "message"),
     [
         (
-            ["run", "--chapter", "02", "--set", "n_generatons=20"],
+            ["run", "--chapter", "linear_models", "--set", "n_generatons=20"],
             "unknown parameter 'n_generatons' = 20; did you mean 'n_generations'",
         ),
-        (["run", "--chapter", "02", "--set", "n_generations=many"], "must be a valid integer; got 'many' (str)"),
-        (["run", "--chapter", "02", "--set", "n_generations=-2"], "got -2 (int)"),
-        (["run", "--chapter", "02", "--set", "n_generations=null"], "got None (NoneType)"),
-        (["run", "--chapter", "02", "--set", "seed 3"], "name=value, separated by spaces; got 'seed 3'"),
+        (["run", "--chapter", "linear_models", "--set", "n_generations=many"], "must be a valid integer; got 'many' (str)"),
+        (["run", "--chapter", "linear_models", "--set", "n_generations=-2"], "got -2 (int)"),
+        (["run", "--chapter", "linear_models", "--set", "n_generations=null"], "got None (NoneType)"),
+        (["run", "--chapter", "linear_models", "--set", "seed 3"], "name=value, separated by spaces; got 'seed 3'"),
         (["run", "--chapter", "99"], "chapter '99' must name one of"),
-        (["run", "--chapter", "02", "--scale", "laptpo"], "scale must be one of smoke, laptop, gpu, paper; got 'laptpo'"),
-        (["run", "--chapter", "02", "--scale", "gpu"], "has no scale 'gpu' in scales.yml"),
+        (
+            ["run", "--chapter", "linear_models", "--scale", "laptpo"],
+            "scale must be one of smoke, laptop, gpu, paper; got 'laptpo'",
+        ),
+        (["run", "--chapter", "linear_models", "--scale", "gpu"], "has no scale 'gpu' in scales.yml"),
         (["run", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
         (["cost", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
         (["book", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
-        (["run", "--chapter", "02", "--set", "d=5 d=6"], "d is given twice, the second time as '6'; give it once"),
-        (["run", "--chapter", "02", "--set", "d=[1,2"], "d: '[1,2' is no value (did not find expected"),
-        (["run", "--chapter", "02", "--set", "d=@x"], "d: '@x' is no value (found character"),
-        (["run", "--chapter", "02", "--set", "d=2001-13-45"], "d: must be a valid integer; got '2001-13-45' (str)"),
-        (["run", "--chapter", "02", "--set", "d=!!python/x"], "d: '!!python/x' is no value (the tag !!python/x is unknown)"),
+        (["run", "--chapter", "linear_models", "--set", "d=5 d=6"], "d is given twice, the second time as '6'; give it once"),
+        (["run", "--chapter", "linear_models", "--set", "d=[1,2"], "d: '[1,2' is no value (did not find expected"),
+        (["run", "--chapter", "linear_models", "--set", "d=@x"], "d: '@x' is no value (found character"),
+        (["run", "--chapter", "linear_models", "--set", "d=2001-13-45"], "d: must be a valid integer; got '2001-13-45' (str)"),
         (
-            ["run", "--chapter", "02", "--set", "seed=010"],
+            ["run", "--chapter", "linear_models", "--set", "d=!!python/x"],
+            "d: '!!python/x' is no value (the tag !!python/x is unknown)",
+        ),
+        (
+            ["run", "--chapter", "linear_models", "--set", "seed=010"],
             "seed: '010' is no value (a whole number does not begin with 0: write 10)",
         ),
-        (["run", "--chapter", "02", "--set", "seed=1:30"], "seed: must be a valid integer; got '1:30' (str)"),
-        (["run", "--chapter", "04", "--set", 'size="a b" seed=3'], "got 'a b' (str)"),
+        (["run", "--chapter", "linear_models", "--set", "seed=1:30"], "seed: must be a valid integer; got '1:30' (str)"),
+        (["run", "--chapter", "language_models", "--set", 'size="a b" seed=3'], "got 'a b' (str)"),
         (["run", "--cores", "0"], "JOBS (--cores) must be a whole number from 1; got '0'"),
         (["run", "--gpus", "one"], "GPUS (--gpus) must be a whole number from 1; got 'one'"),
         (["run", "--executor", "slrum"], "EXECUTOR must be one of those installed"),
         (["sweep", "--sweep", "linear_phase", "--set", "n_replicats=3"], "P (--set) is not used here; got 'n_replicats=3'"),
         (["sweep", "--sweep", "linear_phase", "--scale", "laptopp"], "SCALE (--scale) is not used here; got 'laptopp'"),
-        (["cost", "--sweep", "linear_phase", "--chapter", "02"], "CHAPTER (--chapter) is not used here; got '02'"),
+        (
+            ["cost", "--sweep", "linear_phase", "--chapter", "linear_models"],
+            "CHAPTER (--chapter) is not used here; got 'linear_models'",
+        ),
         (["publish", "--scale", "gpu"], "SCALE (--scale) is not used here; got 'gpu'"),
         (["read", "--cores", "2"], "JOBS (--cores) is not used here; got '2'; known are: none"),
     ],
@@ -225,7 +244,7 @@ def make(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
 def test_make_passes_every_variable_on_and_knows_no_other(make, tmp_path):
-    refused = make("run", "CHAPTERS=02")
+    refused = make("run", "CHAPTERS=kde")
     assert refused.returncode == 2
     assert "CHAPTERS is no variable of this Makefile; known are: " in refused.stderr
     for verb in ("book", "publish"):
@@ -233,36 +252,36 @@ def test_make_passes_every_variable_on_and_knows_no_other(make, tmp_path):
             said = make(verb, f"{variable}=-0 $$HOME").stderr
             assert "'-0 $HOME'" in said, (verb, variable)  # refused by the verb or by its own check, but never lost
             assert ("is not used here" in said) == (name not in main.USED[verb]), (verb, variable)
-    said = make("cost", "CHAPTER=02", f'P=d=5"; touch {tmp_path}/left; echo "').stderr
+    said = make("cost", "CHAPTER=linear_models", f'P=d=5"; touch {tmp_path}/left; echo "').stderr
     assert "must be a valid integer; got '5\"; touch" in said
     assert not (tmp_path / "left").exists()
 
 
 def test_a_corrupt_notebook_and_an_unread_parameter(copy):
-    path = copy / "notebooks" / "02_linear_models.ipynb"
+    path = copy / "notebooks" / "solvable" / "linear_models.ipynb"
     text = path.read_text(encoding="utf-8")
     path.write_text(text[:1000], encoding="utf-8")
-    done = workflow("run", "--chapter", "02", cwd=copy)
+    done = workflow("run", "--chapter", "linear_models", cwd=copy)
     assert done.returncode == 2
-    assert "notebooks/02_linear_models.ipynb cannot be read" in done.stderr
+    assert "notebooks/solvable/linear_models.ipynb cannot be read" in done.stderr
     path.write_text(text.replace("seed: AtLeast[0] = 0", "seed: AtLeast[0] = 0\\nspare: AtLeast[0] = 0"), encoding="utf-8")
-    done = workflow("run", "--chapter", "02", cwd=copy)
+    done = workflow("run", "--chapter", "linear_models", cwd=copy)
     assert done.returncode == 2
     assert "no cell reads the parameter 'spare'" in done.stderr
 
 
 def test_a_failing_cell_is_named_and_the_others_keep_their_results(copy):
-    path = copy / "notebooks" / "02_linear_models.ipynb"
+    path = copy / "notebooks" / "solvable" / "linear_models.ipynb"
     path.write_text(
         path.read_text(encoding="utf-8")
         .replace('"stacked = ', '"stakced = ')
         .replace("stacked = np.linalg", "stakced = np.linalg"),
         encoding="utf-8",
     )
-    done = workflow("run", "--chapter", "02", cwd=copy)
+    done = workflow("run", "--chapter", "linear_models", cwd=copy)
     assert done.returncode == 1
     assert "cell 'theorem-1' failed with NameError" in done.stderr
-    assert len(list((copy / ".build" / "failed").glob("02_linear_models-smoke-*.ipynb"))) == 1
+    assert len(list((copy / ".build" / "failed").glob("linear_models-smoke-*.ipynb"))) == 1
     assert not list((copy / ".build" / "runs").rglob("card.json"))
 
 
@@ -271,7 +290,7 @@ def test_a_theory_bent_by_ten_per_cent_fails_and_is_reported(copy):
     path.write_text(
         path.read_text(encoding="utf-8").replace("return noise**2 * d /", "return 1.1 * noise**2 * d /"), encoding="utf-8"
     )
-    done = workflow("run", "--chapter", "02", cwd=copy)
+    done = workflow("run", "--chapter", "linear_models", cwd=copy)
     assert done.returncode == 1
     assert re.search(r"GER-1 +fails", done.stdout)
     assert re.search(r"GER-2a: committed as holds, now fails", done.stderr)
@@ -288,7 +307,7 @@ def test_a_docstring_reruns_nothing_and_code_does(copy):
 
 
 def chapters_key(root: Path) -> str:
-    probe = "from workflow import chapters; print(chapters.plan('02_linear_models', 'smoke').key)"
+    probe = "from workflow import chapters; print(chapters.plan('linear_models', 'smoke').key)"
     environment = os.environ | {"PYTHONPATH": str(root)}
     return subprocess.run(
         [sys.executable, "-c", probe], cwd=root, env=environment, capture_output=True, text=True, check=True
@@ -300,7 +319,7 @@ def test_a_full_disk_gives_one_sentence_and_no_half_written_run(copy):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 
-    done = workflow("run", "--chapter", "02", cwd=copy, preexec_fn=small_files)
+    done = workflow("run", "--chapter", "linear_models", cwd=copy, preexec_fn=small_files)
     assert done.returncode != 0
     assert "free some space and rerun" in done.stderr + (copy / ".build" / "snakemake.log").read_text()
     assert not list((copy / ".build" / "runs").rglob("card.json"))
@@ -308,7 +327,7 @@ def test_a_full_disk_gives_one_sentence_and_no_half_written_run(copy):
 
 def test_killed_in_mid_run_a_rerun_completes(copy):
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "workflow", "run", "--chapter", "02"]
+    command = [sys.executable, "-m", "workflow", "run", "--chapter", "linear_models"]
     child = subprocess.Popen(command, cwd=copy, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while "started" not in child.stderr.readline():
         assert child.poll() is None
@@ -317,7 +336,7 @@ def test_killed_in_mid_run_a_rerun_completes(copy):
     child.wait()
     child.stderr.close()
     assert not list((copy / ".build" / "runs").rglob("card.json"))
-    again = workflow("run", "--chapter", "02", cwd=copy)
+    again = workflow("run", "--chapter", "linear_models", cwd=copy)
     assert again.returncode == 0, again.stderr
     assert len(list((copy / ".build" / "runs").rglob("card.json"))) == 1
     assert not list((copy / ".build" / "runs").glob("*/.*"))
@@ -326,36 +345,36 @@ def test_killed_in_mid_run_a_rerun_completes(copy):
 def test_the_plain_snakemake_command_works(copy):
     """As a user types it: no PYTHONPATH, and a chapter's number that the command line reads as an integer."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    command = [str(Path(sys.executable).with_name("snakemake")), "-c1", "--config", "chapter=02", "scale=smoke"]
+    command = [str(Path(sys.executable).with_name("snakemake")), "-c1", "--config", "chapter=linear_models", "scale=smoke"]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list((copy / ".build" / "runs" / "02_linear_models").glob("smoke-*/card.json"))) == 1
+    assert len(list((copy / ".build" / "runs" / "linear_models").glob("smoke-*/card.json"))) == 1
 
 
 def test_the_whole_book_takes_other_parameters_into_a_folder_of_its_own(copy):
-    done = workflow("book", "--chapter", "08_tails", "--set", "n_learners=60 seed=3", "--cores", "1", cwd=copy)
-    home = copy / "_build" / "custom" / "smoke-08_tails-n_learners=60-seed=3" / "_build" / "html"
+    done = workflow("book", "--chapter", "tails", "--set", "n_learners=60 seed=3", "--cores", "1", cwd=copy)
+    home = copy / "_build" / "custom" / "smoke-tails-n_learners=60-seed=3" / "_build" / "html"
     assert done.returncode == 0, done.stdout + done.stderr
     assert "What changed" in (home / "book" / "scorecard.html").read_text(encoding="utf-8")
-    assert "seed = 3" in (home / "notebooks" / "08_tails.html").read_text(encoding="utf-8")
+    assert "seed = 3" in (home / "notebooks" / "scaling" / "tails.html").read_text(encoding="utf-8")
     assert not (copy / "_build" / "html").exists()
     other = copy / "_build" / "custom" / "other" / "_build" / "shown.json"  # the same chapter, as it was published
     other.parent.mkdir(parents=True)
-    other.write_text(json.dumps({"08_tails": {"rerun": str(copy / "results" / "laptop" / "08_tails"), "pages": True}}))
-    compared = workflow("compare", "--a", "other", "--b", "smoke-08_tails-n_learners=60-seed=3", cwd=copy)
+    other.write_text(json.dumps({"tails": {"rerun": str(copy / "results" / "laptop" / "tails"), "pages": True}}))
+    compared = workflow("compare", "--a", "other", "--b", "smoke-tails-n_learners=60-seed=3", cwd=copy)
     assert compared.returncode == 0, compared.stderr
     page = (copy / "_build" / "compared.html").read_text(encoding="utf-8")
     assert "<td>parameter seed</td><td>0</td><td>3</td>" in page
     assert "<td>number " in page
-    assert workflow("compare", "--b", "smoke-08_tails-n_learners=60-seed=3", cwd=copy).stdout.startswith(
+    assert workflow("compare", "--b", "smoke-tails-n_learners=60-seed=3", cwd=copy).stdout.startswith(
         compared.stdout.splitlines()[0][:8]
     )
     unknown = workflow("compare", "--a", "nothing", cwd=copy)
     assert unknown.returncode == 2
-    assert "must be builds in _build/custom (other, smoke-08_tails-n_learners=60-seed=3)" in unknown.stderr
+    assert "must be builds in _build/custom (other, smoke-tails-n_learners=60-seed=3)" in unknown.stderr
     runs = {run.chapter: run.overrides for run in chapters.planned("smoke", "", "seed=3 n_learners=60")}
-    assert runs["08_tails"]["n_learners"] == 60
-    assert "n_learners" not in runs["01_gaussian"]
+    assert runs["tails"]["n_learners"] == 60
+    assert "n_learners" not in runs["gaussian"]
     assert all(values["seed"] == 3 for values in runs.values())
     refused = workflow("book", "--set", "n_learnrs=60", cwd=copy)
     assert refused.returncode == 2

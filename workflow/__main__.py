@@ -36,7 +36,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m workflow")
     parser.add_argument("verb", choices=list(USED))
     parser.add_argument("--scale", default="", help="smoke (if not given), laptop, gpu or paper")
-    parser.add_argument("--chapter", default="", help="the beginning of a chapter's name, or several with commas")
+    parser.add_argument(
+        "--chapter", default="", help="a chapter's name, the beginning of it, or its number in the book; several with commas"
+    )
     parser.add_argument("--set", default="", help='parameters, e.g. "n_generations=20 seed=3"')
     parser.add_argument("--decide", default="", help="minutes a chapter for reruns with as many replicates as a verdict needs")
     parser.add_argument("--sweep", default="", help="a file of sweeps/ by its name, or any file by its path")

@@ -16,7 +16,7 @@ SCALES = ("smoke", "laptop")
 UNSEEN = {  # laws that no run on a laptop is large enough to see bent, with the reason
     "depth.skip_vertex": "PDLT-14d measures it to 36 % at smoke and to 23 % at laptop scale; at the scale gpu of scales.yml, which has not "
     "been run, a hundred thousand networks would measure it to 5 %.",
-    "signal.tangent_shift": "PDLT-10b is bounded by half of it, at width 20, where the next order counts: a tenth of it is 0.002 of the kernel, "
+    "criticality.tangent_shift": "PDLT-10b is bounded by half of it, at width 20, where the next order counts: a tenth of it is 0.002 of the kernel, "
     "below the test's slack at laptop scale (0.009); to see it at a width where the first order rules needs some ten million networks.",
 }
 fork = multiprocessing.get_context("fork")
@@ -138,12 +138,12 @@ def _idle(row: dict) -> str:
     """A chapter that uses the law and judges nothing by it; where an assertion notices, or a cell does not end, with the cell."""
     seen = [f"rival of {id_}" for id_ in row["rival"]] + [f"assertion in {cell}" for cell in row["broken"]]
     seen += [f"{cell} does not end" if "no end" in error else f"{cell} stops" for cell, error in row["stopped"].items()][:1]
-    return row["chapter"].split("_")[0] + (f" ({', '.join(seen)})" if seen else "")
+    return row["chapter"] + (f" ({', '.join(seen)})" if seen else "")
 
 
 def _link(row: dict, text: str) -> str:
     scale = "" if row["scale"] == "smoke" else f" <small>{row['scale']}</small>"
-    return f'<a href="../notebooks/{row["chapter"]}.html#verdicts">{html.escape(text)}</a>{scale}'
+    return f'<a href="../{chapters.page(row["chapter"])}.html#verdicts">{html.escape(text)}</a>{scale}'
 
 
 def _in_its_own_process(chapter: str, scale: str, law: str) -> None:

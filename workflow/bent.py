@@ -28,7 +28,12 @@ import numpy as np
 from collapse_utils import claims, params, regimes, theory
 from workflow import cards, chapters
 
-SIMULATIONS = {"metrics": ("replicate", "collect"), "orthogonal": ("two_point",), "parallel": ("each",), "mlp": ("train",)}
+SIMULATIONS = {
+    "moments": ("replicate", "collect"),
+    "initialisation.propagation": ("two_point",),
+    "parallel": ("each",),
+    "dynamics.mlp": ("train",),
+}
 ENTRIES = ("equal", "below", "slope", "ordered")  # of collapse_utils.claims: where a verdict is made
 EVIDENCE = ("predicted", "mean", "values")  # of a verdict, without its rival
 fork = multiprocessing.get_context("fork")
@@ -99,7 +104,7 @@ def install(chapter: str) -> None:
     switches = {id(law): _law(name, law) for name, law in laws().items() if callable(law)}
     switches |= {id(arm): _arm(name, arm, swapped(name)) for name, arm in arms().items()}
     switches |= {id(entry): _entry(entry) for entry in (getattr(claims, name) for name in ENTRIES)}
-    for home, names in [(home, names) for home, names in SIMULATIONS.items() if home in source]:
+    for home, names in [(home, names) for home, names in SIMULATIONS.items() if home.rpartition(".")[2] in source]:
         module = importlib.import_module(f"collapse_utils.{home}")
         switches |= {id(getattr(module, name)): _kept(getattr(module, name)) for name in names}
     for module in [module for name, module in sys.modules.items() if name.startswith("collapse_utils")]:

@@ -48,25 +48,44 @@ class Run:
         return files.json(self.folder / "verdicts.json")
 
 
+def _pages() -> dict[str, str]:
+    """{chapter: its page}, of the numbered parts, in the order of the table of contents: the book numbers them from 1 in this order."""
+    parts = files.yaml(ROOT / "_toc.yml")["parts"]
+    pages = [entry["file"] for part in parts if part.get("numbered") for entry in part["chapters"]]
+    return {page.rpartition("/")[2]: page for page in pages}
+
+
 def chapters() -> list[str]:
     """Return the chapters in the order of the table of contents."""
-    pages = [entry["file"] for part in files.yaml(ROOT / "_toc.yml")["parts"] for entry in part["chapters"]]
-    return [Path(page).name for page in pages if page.startswith("notebooks/")]
+    return list(_pages())
+
+
+def page(chapter: str) -> str:
+    """Return where a chapter lies, its notebook in the project and its page in the book, e.g. notebooks/solvable/kde."""
+    return _pages()[chapter]
 
 
 def find(name: str) -> str:
-    """Return the one chapter whose name starts with `name`; 2 is 02."""
-    name = name.zfill(2) if name.isdigit() else name
-    hits = [chapter for chapter in chapters() if chapter.startswith(name)]
-    exact = [chapter for chapter in hits if name in (chapter, chapter.split("_")[0])]
-    if len(exact or hits) != 1:
-        raise ChapterError(f"chapter {name!r} must name one of: {', '.join(chapters())}.")
-    return (exact or hits)[0]
+    """Return the chapter of this name, of this number in the book, or the one whose name begins so.
+
+    Raises ChapterError, with the candidates, where there is none or more than one.
+    """
+    known = chapters()
+    numbered = {str(k): chapter for k, chapter in enumerate(known, start=1)}
+    exact = name if name in known else numbered.get(name)
+    hits = [exact] if exact else [chapter for chapter in known if chapter.startswith(name)] if name else []
+    if len(hits) > 1:
+        raise ChapterError(f"chapter {name!r} must name one chapter; these begin so: {', '.join(hits)}.")
+    if not hits:
+        raise ChapterError(
+            f"chapter {name!r} must name one of: {', '.join(f'{k} {chapter}' for k, chapter in numbered.items())}."
+        )
+    return hits[0]
 
 
 def source(chapter: str) -> Path:
     """Return the path of a chapter's notebook."""
-    return ROOT / "notebooks" / f"{chapter}.ipynb"
+    return ROOT / f"{page(chapter)}.ipynb"
 
 
 def read(chapter: str) -> nbformat.NotebookNode:

@@ -86,7 +86,7 @@ def menu() -> str:
         cards = [chapters.published(chapter, scale, "card") for scale in ("smoke", chapters.PUBLISHED)]
         walls = [f"{card['wall_s']:.0f} s" if card else "not run" for card in cards]
         peak = max((card["peak_mb"] for card in cards if card), default=None)
-        rows.append(f"| {{doc}}`/notebooks/{chapter}` | {walls[0]} | {walls[1]} | {f'{peak} MB' if peak else '–'} |")
+        rows.append(f"| {{doc}}`/{chapters.page(chapter)}` | {walls[0]} | {walls[1]} | {f'{peak} MB' if peak else '–'} |")
     return "\n".join(rows)
 
 

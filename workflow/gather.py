@@ -119,7 +119,7 @@ def markdown(sweep: Sweep) -> str:
     head = "".join(f"<th>{word}</th>" for word in ("claim", *WORDS, "first failure"))
     return f"""{sweep.question}
 
-**{len(table)} runs** of {{doc}}`/notebooks/{sweep.chapter}` at {sweep.scale} scale: {varied}{"; throughout " + kept if kept else ""}. Together {costs["wall_s"].sum() / 60:.0f} minutes of one core,
+**{len(table)} runs** of {{doc}}`/{chapters.page(sweep.chapter)}` at {sweep.scale} scale: {varied}{"; throughout " + kept if kept else ""}. Together {costs["wall_s"].sum() / 60:.0f} minutes of one core,
 at most {costs["peak_mb"].max():.0f} MB each.
 
 ```{{raw}} html

@@ -154,7 +154,7 @@ def settings(run: chapters.Run, more: dict[str, int]) -> str:
 def command(run: chapters.Run, more: dict[str, int]) -> str:
     """Return the call of make that decides, with the time it will take."""
     scale = "" if run.scale == "smoke" else f" SCALE={run.scale}"
-    return f'make run CHAPTER={run.chapter.split("_")[0]}{scale} P="{settings(run, more)}"  ({_time(seconds(run, more))})'
+    return f'make run CHAPTER={run.chapter}{scale} P="{settings(run, more)}"  ({_time(seconds(run, more))})'
 
 
 def seconds(run: chapters.Run, more: dict[str, int]) -> float | None:

@@ -153,9 +153,10 @@ def run_line(chapter: str, card: dict | None) -> str:
     """Return the line that says which run a page shows, with the files behind its figures (HTML)."""
     if card is None:
         return "This chapter has not been run yet."
+    up = "../" * chapters.page(chapter).count("/")
     values = ", ".join(f"{name} = {value}" for name, value in card["parameters"].items()) or "the defaults of the parameters cell"
     tables = " · ".join(
-        f'<a href="../data/{chapter}/{Path(name).stem}.csv" download>{Path(name).stem}.csv</a>' for name in card["results"]
+        f'<a href="{up}data/{chapter}/{Path(name).stem}.csv" download>{Path(name).stem}.csv</a>' for name in card["results"]
     )
     notebook = chapters.read(chapter)
     stale = cards.changed(card, notebook)
@@ -167,12 +168,12 @@ def run_line(chapter: str, card: dict | None) -> str:
         f"{'thread' if card['threads'] == 1 else 'threads'} ({card['device']}), "
         f"{card['peak_mb']} MB; parameters: {html.escape(values)}.{note}"
         + (f" Data behind the figures: {tables}." if tables else "")
-        + f' <a href="../data/{chapter}/{chapter}.ipynb" download>This notebook</a>.'
+        + f' <a href="{up}data/{chapter}/{chapter}.ipynb" download>This notebook</a>.'
     )
 
 
 def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> str:
-    page = f"sweeps/{ours['sweep']}.html" if ours and "sweep" in ours else f"../notebooks/{claim['chapter']}.html#verdicts"
+    page = f"sweeps/{ours['sweep']}.html" if ours and "sweep" in ours else f"../{chapters.page(claim['chapter'])}.html#verdicts"
     link = f'<a href="{page}">{id_}</a>'
     number = html.escape(claim.get("published", "–").strip())
     measured = html.escape(ours["summary"]) + _size(claim, ours) if ours else "–"

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import os
 import shutil
 import sys
 import tomllib
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import nbformat
 import pandas as pd
+import yaml
 from docutils import nodes
 
 from collapse_utils import claims
@@ -26,13 +28,14 @@ REACHABLE = 'tabindex="0" role="group" aria-label="table, scrolls sideways"'
 
 def headline() -> str:
     """Return the book's first figure, as its chapter published it."""
-    chapter, id_ = "02_linear_models", "figure-paths"
+    chapter, id_ = "linear_models", "figure-paths"
     about = next(cell for cell in chapters.read(chapter).cells if cell["id"] == id_).metadata.mystnb
     image = base64.b64encode((chapters.RESULTS / chapters.PUBLISHED / chapter / f"{id_}.png").read_bytes()).decode()
     picture = f'<img alt="{about.image.alt}" src="data:image/png;base64,{image}">'
     return f'```{{raw}} html\n<figure class="align-center">{picture}<figcaption>{about.figure.caption}</figcaption></figure>\n```'
 
 
+MOVED = chapters.ROOT / "book" / "moved.yml"
 MARKERS = {
     "<!-- figure -->": headline,
     "<!-- scorecard -->": scorecard.markdown,
@@ -53,7 +56,7 @@ def shown_folder(chapter: str) -> Path:
 def on_source_read(app, docname, source):
     """Fill a page's markers; give a chapter the outputs of the run shown and the line that names it."""
     if docname.startswith("notebooks/"):
-        source[0] = _chapter(docname.removeprefix("notebooks/"), source[0])
+        source[0] = _chapter(docname.rpartition("/")[2], source[0])
     for marker, text in MARKERS.items():
         if marker in source[0]:
             source[0] = source[0].replace(marker, text())
@@ -81,13 +84,28 @@ def _advise(card: dict, shown: dict) -> None:
         shown["text/html"] = shown["text/html"].replace(row, told)
 
 
+def _leave_word(out: Path) -> None:
+    """A small page at each address that a chapter once had leads to its page, the place on it included."""
+    for old, chapter in yaml.safe_load(MOVED.read_text(encoding="utf-8")).items():
+        target = os.path.relpath(f"{chapters.page(chapter)}.html", Path(old).parent)
+        file = out / f"{old}.html"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            f'<!doctype html><meta charset="utf-8"><title>{chapter}</title><link rel="canonical" href="{target}">'
+            f'<script>location.replace("{target}" + location.hash)</script>'
+            f'<noscript><meta http-equiv="refresh" content="0; url={target}"></noscript><p>This chapter lies at <a href="{target}">{target}</a>.</p>\n',
+            encoding="utf-8",
+        )
+
+
 def on_build_finished(app, error):
-    """Copy MathJax, the notebooks and the tables behind the figures next to the pages."""
+    """Copy MathJax, the notebooks and the tables behind the figures next to the pages, and leave word at old addresses."""
     if error or app.builder.format != "html":
         return
     out = Path(app.outdir)
     mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
     shutil.copytree(mathjax, out / "mathjax", dirs_exist_ok=True)
+    _leave_word(out)
     for chapter in chapters.chapters():
         target = out / "data" / chapter
         target.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Ridge on two labellings of the same inputs whose moments are known, as chapter 07's theory (strong) but for any pair of labels."""
+"""Ridge on two labellings of the same inputs whose moments are known, as `ridge` has it but for any pair of labels."""
 
 import numpy as np
 

@@ -1,0 +1,1 @@
+"""Networks in training: perceptrons, and their tangent kernel."""

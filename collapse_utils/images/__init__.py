@@ -1,0 +1,1 @@
+"""Pictures, convolutions, variational autoencoders, and how good and varied their samples are."""

@@ -1,0 +1,272 @@
+"""Variational autoencoders in the loop: convolutional, of one dial from 8 × 8 to the paper's own size, pretrained from scratch."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from collapse_utils import training
+from collapse_utils.images.convolution import THIN, Down, Up
+from collapse_utils.training import Recipe, digest, order, train
+
+
+class Shape(NamedTuple):
+    """Channels and side of the images, channels of the convolutions (mirrored in the decoder), latent units."""
+
+    channels: int
+    side: int
+    widths: tuple[int, ...]
+    latent: int
+
+
+def shape(channels: int, side: int) -> Shape:
+    """Return the model for images of a size; at 3 × 64 × 64 that of Gerstgrasser 2024, 2404.01413, App. D."""
+    if side <= 16:
+        return Shape(channels, side, (16, 32), 8)
+    return Shape(channels, side, (32, 64), 20) if side < 64 else Shape(channels, side, (32, 64, 128, 256, 512), 128)
+
+
+class Network(nn.Module):
+    """Encoder: strided 3 × 3 convolutions and one linear layer; decoder: its mirror image."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape, sides, ladder = shape, [shape.side], [shape.channels, *shape.widths]
+        down, up = [], []
+        for a, b in pairwise(ladder):
+            down += [Down(a, b), nn.LeakyReLU(0.1)]
+            sides.append((sides[-1] + 1) // 2)
+        for i in range(len(ladder) - 1, 0, -1):
+            up += [Up(ladder[i], ladder[i - 1], sides[i - 1]), nn.LeakyReLU(0.1)]
+        inner = (ladder[-1], sides[-1], sides[-1])
+        self.down = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), 2 * shape.latent))
+        self.up = nn.Sequential(nn.Linear(shape.latent, math.prod(inner)), nn.LeakyReLU(0.1), nn.Unflatten(1, inner), *up[:-1])
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return mean and log variance of the code, (b, latent) each, and the logits of a draw of it, (b, C, H, W)."""
+        mean, log_variance = self.encode(x)
+        return mean, log_variance, self.decode(mean + torch.exp(log_variance / 2) * noise)
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and log variance of q(z|x), each (b, latent)."""
+        return self.down(x).float().chunk(2, dim=1)
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the pixels' means, (b, C, H, W)."""
+        return self.up(z).float()
+
+
+class Together(nn.Module):
+    """Networks of one shape side by side, each with its own weights: their products of matrices become one batched product."""
+
+    def __init__(self, networks: list[Network]):
+        super().__init__()
+        stacked, _ = torch.func.stack_module_state(networks)
+        self.names, self.first = list(stacked), [networks[0]]  # in a list: not a submodule
+        self.weights = nn.ParameterList([stacked[name].detach() for name in self.names])  # (R, …) each
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As Network, for each network its own images (R, b, C, H, W) and noise (R, b, latent)."""
+
+        def one(weights, x, noise):
+            return torch.func.functional_call(self.first[0], dict(zip(self.names, weights, strict=True)), (x, noise))
+
+        return torch.vmap(one)(tuple(self.weights), x, noise)
+
+    def part(self, index: int) -> dict[str, torch.Tensor]:
+        """Return the weights of one network."""
+        return {name: weight.detach()[index].clone() for name, weight in zip(self.names, self.weights, strict=True)}
+
+
+def n_parameters(shape: Shape) -> int:
+    """Return the number of parameters of a model."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in Network(shape).parameters())
+
+
+class Likelihood(NamedTuple):
+    """p(x|z): gaussian with a fixed standard deviation `spread` of every pixel, or bernoulli; β weighs the divergence."""
+
+    kind: str = "gaussian"
+    spread: float = 0.15
+    beta: float = 1.0
+
+    def terms(self, network: nn.Module, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return reconstruction −E_q ln p(x|z), by one draw of z, and KL(q(z|x) ‖ N(0, I)), in nats an image, each (…, b).
+
+        Kingma, Welling 2014, 1312.6114, Eq. 10; ½ Σ (μ² + σ² − 1 − ln σ²). noise: standard normal, (…, b, latent).
+        """
+        mean, log_variance, logits = network(x, noise)
+        if self.kind == "bernoulli":
+            missed = F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(-3).sum(-1)  # (…, b)
+        else:
+            squares = ((torch.sigmoid(logits) - x) ** 2).flatten(-3)  # (…, b, pixels)
+            missed = squares.sum(-1) / (2 * self.spread**2) + squares.shape[-1] * math.log(2 * math.pi * self.spread**2) / 2
+        return missed, (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1) / 2
+
+    def squared(self, reconstruction: float, divergence: float, pixels: int) -> float:
+        """Return the loss as mean squared error a pixel plus 2σ²β/pixels times the divergence, the units of Fig. 5 (ours)."""
+        error = 2 * self.spread**2 / pixels * (reconstruction - pixels * math.log(2 * math.pi * self.spread**2) / 2)
+        return error + 2 * self.spread**2 * self.beta / pixels * divergence
+
+
+GAUSSIAN = Likelihood()
+
+
+@dataclass
+class VAE:
+    """A trained model: sample(n, rng) returns decoder means (n, C, H, W); losses (steps,) of its training."""
+
+    network: Network
+    likelihood: Likelihood
+    temperature: float = 1.0
+    losses: np.ndarray | None = None
+    batch: int = 512
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return n images in [0, 1] float32 (n, C, H, W): the means of the decoder at codes z ~ N(0, τ²I)."""
+        return self.show(self.temperature * rng.standard_normal((n, self.network.shape.latent), dtype=np.float32))
+
+    def show(self, codes: np.ndarray) -> np.ndarray:
+        """Return the decoder's means at codes (n, latent)."""
+        with torch.inference_mode():
+            parts = [torch.sigmoid(self.network.decode(part)).cpu() for part in self._batches(codes)]
+        return torch.cat(parts).numpy()
+
+    def codes(self, x: np.ndarray) -> np.ndarray:
+        """Return the encoder's means (n, latent) of images."""
+        with torch.inference_mode():
+            return torch.cat([self.network.encode(part)[0].cpu() for part in self._batches(x)]).numpy()
+
+    def score(self, x: np.ndarray, draws: int = 8) -> dict[str, float]:
+        """Return mean `reconstruction` and `divergence` of held-out images, in nats an image, over draws of the code.
+
+        The draws are the same for every model, so that models are compared on common random numbers.
+        """
+        device = next(self.network.parameters()).device
+        generator, total = torch.Generator(device).manual_seed(0), np.zeros(2)
+        with torch.inference_mode():
+            for _ in range(draws):
+                for part in self._batches(x):
+                    noise = torch.randn((len(part), self.network.shape.latent), generator=generator, device=device)
+                    total += [float(term.double().sum()) for term in self.likelihood.terms(self.network, part, noise)]
+        return dict(zip(("reconstruction", "divergence"), (total / len(x) / draws).tolist(), strict=True))
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the training losses into a folder (safetensors)."""
+        training.save(self.network, self.losses, folder)
+
+    def _batches(self, rows: np.ndarray):
+        device = next(self.network.parameters()).device
+        return (part.to(device) for part in torch.from_numpy(np.ascontiguousarray(rows)).split(self.batch))
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Models of several seeds in one loop; a data set is then a tuple of data sets, one for each."""
+
+    models: tuple[VAE, ...]
+
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Return n images of every model."""
+        return tuple(model.sample(n, rng) for model in self.models)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the training losses of all into a folder (safetensors)."""
+        for i, model in enumerate(self.models):
+            training.save(model.network, model.losses, folder, f"seed{i}")
+
+
+@dataclass(frozen=True)
+class Autoencoding:
+    """fit(data, rng) for feedback_loop: a fresh autoencoder trained on images (n, C, H, W); load(folder) reads it back.
+
+    On a tuple of data sets it trains one autoencoder for each, with seeds of their own, and returns Seeds: on a CPU and with
+    few channels all at once. temperature is that of the samples; checkpoint, a file, keeps the state of a fit that may be
+    killed. A fit raises ValueError for images of another size, fewer of them than a batch, more latent units than pixels, or
+    several seeds with a recipe that would mix them.
+    """
+
+    shape: Shape
+    recipe: Recipe
+    likelihood: Likelihood = GAUSSIAN
+    temperature: float = 1.0
+    device: str = "cpu"
+    checkpoint: Path | None = None
+
+    def __call__(self, data: np.ndarray | tuple[np.ndarray, ...], rng: np.random.Generator) -> VAE | Seeds:
+        sets = data if isinstance(data, tuple) else (data,)
+        for rows in sets:
+            self._check(rows)
+        if len(sets) > 1 and (self.recipe.clip < math.inf or self.recipe.decay):
+            raise ValueError(
+                f"fit: several seeds must have clip = inf and decay = 0; got {self.recipe.clip} and {self.recipe.decay}."
+            )
+        seeds = [int(rng.integers(2**62)) for _ in sets]
+        steps = order(np.zeros(len(sets[0])), self.recipe, rng)
+        jobs = list(zip(sets, seeds, strict=True))
+        at_once = self.device == "cpu" and max(self.shape.channels, *self.shape.widths[:-1]) < THIN
+        groups = [jobs] if at_once else [[job] for job in jobs]
+        models = [model for group in groups for model in self._train(group, steps)]
+        return Seeds(tuple(models)) if isinstance(data, tuple) else models[0]
+
+    def _check(self, rows: np.ndarray) -> None:
+        channels, side, _, latent = self.shape
+        if rows.shape[1:] != (channels, side, side):
+            raise ValueError(f"fit: images must be {(channels, side, side)}; got {rows.shape[1:]}.")
+        if len(rows) < self.recipe.batch:
+            raise ValueError(f"fit: must have at least a batch of {self.recipe.batch} images; got {len(rows)}.")
+        if latent > channels * side**2:
+            raise ValueError(f"fit: must have at most as many latent units as pixels, {channels * side**2}; got {latent}.")
+
+    def _train(self, jobs: list, steps: list[np.ndarray]) -> list[VAE]:
+        """Train networks at once, each on its own images (n, C, H, W) and from its own seed: the models."""
+        networks = [self._fresh(seed) for _, seed in jobs]
+        trained = Together(networks) if len(jobs) > 1 else networks[0]
+        pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(rows)) for rows, _ in jobs]).to(
+            self.device
+        )  # (R, n, C, H, W)
+        generator, now = torch.Generator(self.device), [0]
+
+        def batch(step):
+            now[0] = step
+            return steps[step]
+
+        def draw(seed, size):  # the noise of a step depends on its number alone: a resumed run has it again
+            return torch.randn((size, self.shape.latent), generator=generator.manual_seed(seed + now[0]), device=self.device)
+
+        def loss(network, index):
+            x, noise = (
+                pixels[:, torch.from_numpy(index).to(self.device)],
+                torch.stack([draw(seed, len(index)) for _, seed in jobs]),
+            )
+            missed, divergence = self.likelihood.terms(network, *((x, noise) if len(jobs) > 1 else (x[0], noise[0])))
+            return (missed + self.likelihood.beta * divergence).sum(), len(index)  # summed over seeds: each has its own gradient
+
+        key = f"{[(seed, digest(rows)) for rows, seed in jobs] if self.checkpoint else ''} {self.likelihood}"
+        losses = train(trained, loss, batch, len(steps), self.recipe, self.checkpoint, key=key) / len(jobs)
+        if len(jobs) > 1:
+            for i, network in enumerate(networks):
+                network.load_state_dict(trained.part(i))
+        return [VAE(network.eval(), self.likelihood, self.temperature, losses) for network in networks]
+
+    def load(self, folder: Path) -> VAE | Seeds:
+        """Return what save wrote."""
+        several = len(list(folder.glob("seed*.npy")))
+        models = [self._read(folder, f"seed{i}") for i in range(several)]
+        return Seeds(tuple(models)) if several else self._read(folder, "model")
+
+    def _read(self, folder: Path, name: str) -> VAE:
+        network = self._fresh(0)
+        losses = training.load(network, folder, name)
+        return VAE(network.eval(), self.likelihood, self.temperature, losses)
+
+    def _fresh(self, seed: int) -> Network:
+        torch.manual_seed(seed)
+        return Network(self.shape).to(self.device)

@@ -1,0 +1,1 @@
+"""Networks before training: ensembles of weights, propagation of signals, tensors of the kernel."""

@@ -1,0 +1,1 @@
+"""Texts, tokens, transformers from scratch, and how they are sampled."""

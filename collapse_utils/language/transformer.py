@@ -1,0 +1,191 @@
+"""Causal language models in the loop: transformers' GPT-2 and Llama from configs, pretrained from scratch on token rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from collapse_utils import training
+from collapse_utils.language import decoding
+from collapse_utils.language.tokens import END, counted, lengths
+from collapse_utils.training import Recipe, digest, order, train
+
+
+class Size(NamedTuple):
+    """A model's family and shape; positions is its longest context."""
+
+    family: str
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    positions: int
+
+
+SIZES = {
+    "llama-tiny": Size("llama", 32, 1, 2, 128, 512),
+    "llama-small": Size("llama", 64, 3, 2, 256, 512),
+    "llama-1m": Size("llama", 128, 4, 4, 512, 512),
+    "gpt2-1m": Size("gpt2", 128, 4, 4, 512, 512),
+    # The four of Gerstgrasser 2024, 2404.01413: with 8,000 tokens exactly as many parameters; heads are not published.
+    "gpt2-9m": Size("gpt2", 256, 8, 4, 1024, 2048),
+    "llama-12m": Size("llama", 256, 8, 4, 1024, 2048),
+    "llama-42m": Size("llama", 512, 8, 8, 2048, 2048),
+    "llama-126m": Size("llama", 768, 12, 12, 3072, 2048),
+}
+
+
+def build(size: str, vocabulary: int, device: str = "cpu"):
+    """Return a `transformers` causal language model of a size in SIZES, its weights drawn from torch's generator.
+
+    GPT-2 ties its embeddings, Llama does not; no dropout. device "meta" builds the shapes alone.
+    """
+    if size not in SIZES:
+        raise ValueError(f"build: size must be one of {', '.join(SIZES)}; got {size!r}.")
+    import transformers
+
+    shape = SIZES[size]
+    common = {"vocab_size": vocabulary, "bos_token_id": END, "eos_token_id": END, "use_cache": False}
+    if shape.family == "gpt2":
+        config = transformers.GPT2Config(
+            n_embd=shape.width, n_layer=shape.layers, n_head=shape.heads, n_inner=shape.inner, n_positions=shape.positions,
+            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common,
+        )  # fmt: skip
+    else:
+        config = transformers.LlamaConfig(
+            hidden_size=shape.width, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
+            intermediate_size=shape.inner, max_position_embeddings=shape.positions, tie_word_embeddings=False, **common,
+        )  # fmt: skip
+    network = {"gpt2": transformers.GPT2LMHeadModel, "llama": transformers.LlamaForCausalLM}[shape.family]
+    with torch.device(device):
+        return network(config)
+
+
+def n_parameters(model: torch.nn.Module) -> int:
+    """Return the number of parameters, tied ones counted once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def cross_entropy(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:
+    """Return the summed negative log likelihood of rows in nats, and the number of tokens that count; padding does not.
+
+    The model reads END and then the row; a batch is trimmed to its longest row.
+    """
+    loss, mask = token_losses(model, rows)
+    return (loss * mask).sum(), int(mask.sum())
+
+
+def token_losses(model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return −ln p(token | tokens before) and the mask of those that count, both (b, longest row)."""
+    logits, target, mask = _logits(model, rows)
+    loss = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none")
+    return loss.view(target.shape), mask
+
+
+@dataclass
+class LanguageModel:
+    """A pretrained model: sample(n, rng) returns n rows (n, context) as the fitted ones; losses (steps,) of its training."""
+
+    network: Any
+    context: int
+    temperature: float = 1.0
+    batch: int = 256
+    losses: np.ndarray | None = None
+
+    def sample(self, n: int, rng: np.random.Generator, prompt=()) -> np.ndarray:
+        """Return n rows drawn token by token at the model's temperature, (n, context) uint16, each stopped at its END."""
+        pick = decoding.sampler(self.context, self.temperature, rng)
+        return decoding.decode(self.network.eval(), n, self.context, pick, prompt, self.batch)
+
+    def loss(self, rows: np.ndarray, batch: int = 64) -> float:
+        """Return the cross-entropy of held-out rows at temperature 1, in nats per token."""
+        scores = self.scores(rows, batch)
+        return float(scores["loss"].mean())
+
+    def scores(self, rows: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
+        """Return for each token that counts, in order: the token, its loss and the entropy of the prediction, in nats."""
+        found = {"token": [], "loss": [], "entropy": []}
+        self.network.eval()
+        with torch.inference_mode():
+            for start in range(0, len(rows), batch):
+                logits, target, mask = _logits(self.network, rows[start : start + batch])
+                log_share = torch.log_softmax(logits.float(), dim=-1)
+                found["token"].append(target[mask])
+                found["loss"].append(-log_share.gather(-1, target[..., None])[..., 0][mask])
+                found["entropy"].append(-(log_share.exp() * log_share).sum(-1)[mask])
+        return {name: torch.cat(parts).cpu().double().numpy() for name, parts in found.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the training losses into a folder (safetensors)."""
+        training.save(self.network, self.losses, folder)
+
+
+def pretrain(
+    size: str,
+    vocabulary: int,
+    context: int,
+    recipe: Recipe,
+    temperature: float = 1.0,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    accelerator=None,
+) -> "Pretraining":
+    """Return fit(data, rng) for feedback_loop: a fresh model of this size, pretrained on token rows, wrapped for sampling.
+
+    temperature is that of the model's samples. checkpoint, a file, keeps the state of a fit that may be killed.
+    Raises ValueError, before any training, where the context, the vocabulary or the temperature cannot be.
+    """
+    if size not in SIZES:
+        raise ValueError(f"pretrain: size must be one of {', '.join(SIZES)}; got {size!r}.")
+    if not 2 <= context <= SIZES[size].positions:
+        raise ValueError(f"pretrain: the context must lie between 2 and {SIZES[size].positions} for {size}; got {context}.")
+    if not temperature > 0:
+        raise ValueError(f"pretrain: the temperature must be positive; got {temperature}.")
+    return Pretraining(size, vocabulary, context, recipe, temperature, device, checkpoint, accelerator)
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """fit(data, rng) with everything but the data and the generator fixed; load(folder) reads a saved model back."""
+
+    size: str
+    vocabulary: int
+    context: int
+    recipe: Recipe
+    temperature: float
+    device: str
+    checkpoint: Path | None
+    accelerator: Any
+
+    def __call__(self, rows, rng: np.random.Generator) -> LanguageModel:
+        if len(rows) == 0 or rows.shape[1] != self.context:
+            raise ValueError(f"pretrain: rows must be (n, {self.context}) with n > 0; got {rows.shape}.")
+        seed = int(rng.integers(2**63))
+        steps = order(lengths(rows), self.recipe, rng)
+        model = self._fresh(seed)
+        losses = train(
+            model, cross_entropy, lambda step: rows[steps[step]], len(steps), self.recipe, self.checkpoint,
+            key=f"{seed} {self.size} {digest(rows)}" if self.checkpoint else "", accelerator=self.accelerator,
+        )  # fmt: skip
+        return LanguageModel(model, self.context, self.temperature, losses=losses)
+
+    def load(self, folder: Path) -> LanguageModel:
+        """Return the model that LanguageModel.save wrote."""
+        model = self._fresh(0)
+        return LanguageModel(model, self.context, self.temperature, losses=training.load(model, folder))
+
+    def _fresh(self, seed: int):
+        torch.manual_seed(seed)
+        return build(self.size, self.vocabulary).to(self.device)
+
+
+def _logits(model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    mask = counted(rows)
+    longest = int(mask.sum(axis=1).max())
+    device = next(model.parameters()).device
+    target = torch.from_numpy(rows[:, :longest].astype(np.int64)).to(device)
+    given = F.pad(target[:, :-1], (1, 0), value=END)  # (b, L): END, then the row without its last token
+    return model(input_ids=given).logits, target, torch.from_numpy(mask[:, :longest]).to(device)

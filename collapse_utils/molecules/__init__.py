@@ -1,0 +1,1 @@
+"""Molecules with conformers, their diffusion model, and how good its samples are."""

@@ -1,0 +1,1 @@
+"""Trained decoders with layers taken out, healed, and examined."""

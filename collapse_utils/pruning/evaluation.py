@@ -1,0 +1,192 @@
+"""What a small language model can be asked: its loss, a cloze from any text, BLiMP and LAMBADA from the mirror."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from collapse_utils import mirror
+
+OFFICIAL = {  # name → file below $COLLAPSE_DATA, its digest
+    "blimp": ("eval/blimp/BLiMP.zip", "sha256:172a1a714d72e72a89e8384dd531483f3d0f8a9aee3d33dccaf7992d8cecbb73"),
+    "lambada": ("eval/lambada/lambada_test.jsonl", "sha256:4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226"),
+}
+
+
+def windows(documents: Sequence[str], tokenizer, context: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return documents as ids (N, context), cut into rows, and the mask of their tokens; short last pieces are padded.
+
+    Each row begins with the tokenizer's begin-of-text token, if it has one. Needs no padding token.
+    """
+    if not 2 <= context <= tokenizer.model_max_length:
+        raise ValueError(f"windows: the context must lie between 2 and {tokenizer.model_max_length}; got {context}.")
+    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    step = context - len(begin)
+    encoded = [tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"] for document in documents]
+    return padded([begin + row[k : k + step] for row in encoded for k in range(0, len(row), step) if len(row) - k > 1])
+
+
+def pick(
+    documents: Sequence[str], tokenizer, context: int, most: int, shift: int = 0, stride: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most `most` full rows, spread evenly over the documents, as ids and mask (see windows).
+
+    Only every stride-th row from shift on is eligible, so that two picks can be disjoint.
+    """
+    ids, mask = windows(documents, tokenizer, context)
+    full = np.flatnonzero(mask.all(axis=1))[shift::stride]
+    chosen = full[np.linspace(0, len(full) - 1, min(most, len(full))).astype(int)]
+    return ids[chosen], mask[chosen]
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of tokens as ids (N, longest), padded on the right with 0, and the mask of their tokens."""
+    lengths = np.array([len(row) for row in rows])
+    ids, mask = np.zeros((len(rows), lengths.max()), np.int64), np.arange(lengths.max()) < lengths[:, None]
+    ids[mask] = np.concatenate(rows)
+    return ids, mask
+
+
+def likelihood(model, ids, mask, scored=None, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Return Σ ln p over the scored tokens of each row, in nats, and whether all of them were the model's first choice.
+
+    scored (N, T) defaults to mask; a row's first token has no prediction and never counts.
+    """
+    scored = mask if scored is None else scored
+    total, first = np.zeros(len(ids)), np.zeros(len(ids), bool)
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        for start in range(0, len(ids), batch):
+            part = slice(start, start + batch)
+            longest = int(np.flatnonzero(mask[part].any(axis=0))[-1]) + 1
+            given, here, wanted = (
+                torch.as_tensor(np.asarray(array[part, :longest]), device=device) for array in (ids, mask, scored)
+            )
+            padding = None if bool(here.all()) else here.long()
+            logits = model(input_ids=given, attention_mask=padding, use_cache=False).logits[:, :-1].float()  # (b, T − 1, V)
+            target, counts = given[:, 1:], wanted[:, 1:]
+            share = -_cross_entropy(logits, target)
+            total[part] = (share.double() * counts).sum(dim=1).cpu()
+            first[part] = ((logits.argmax(dim=-1) == target) | ~counts).all(dim=1).cpu()
+    return total, first
+
+
+def losses(model, ids, mask, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Return the summed loss of each row in nats and the number of its tokens that were predicted, (N,) each."""
+    return -likelihood(model, ids, mask, batch=batch)[0], mask[:, 1:].sum(axis=1)
+
+
+def cloze(ids, mask, given: int, asked: int, n_choices: int, rng: np.random.Generator) -> np.ndarray:
+    """Return questions (N, n_choices, given + asked): the start of a row, then its own next tokens or those of other rows.
+
+    The right answer is choice 0; wrong ones come from the same place of other rows, drawn without replacement. Rows that
+    are too short are left out. Raises ValueError where fewer than n_choices remain.
+    """
+    rows = np.asarray(ids)[np.asarray(mask)[:, : given + asked].sum(axis=1) == given + asked]
+    if len(rows) < n_choices:
+        raise ValueError(f"cloze: needs at least {n_choices} rows of {given + asked} tokens; got {len(rows)}.")
+    others = np.stack([rng.choice(len(rows) - 1, n_choices - 1, replace=False) for _ in rows])
+    others += others >= np.arange(len(rows))[:, None]  # never the row itself
+    source = np.column_stack([np.arange(len(rows)), others])  # (N, n_choices)
+    start = np.broadcast_to(rows[:, None, :given], (*source.shape, given))
+    return np.concatenate([start, rows[source][..., given : given + asked]], axis=-1)
+
+
+def choose(model, questions: np.ndarray, given: int, batch: int = 16) -> np.ndarray:
+    """Return for each question the summed ln p of its choices after the first `given` tokens, (N, n_choices).
+
+    The choices of a question share its first `given` tokens, so these are read once and their keys and values repeated; a model
+    that remembers in other ways (a state of linear attention, or nothing) reads each choice whole.
+    """
+    choices, device = questions.shape[1], next(model.parameters()).device
+    scores = []
+    with torch.inference_mode():
+        for start in range(0, len(questions), batch):
+            part = torch.as_tensor(questions[start : start + batch], device=device)  # (b, n_choices, T)
+            read = model(input_ids=part[:, 0, :given], use_cache=True)
+            asked = part[..., given:].flatten(0, 1)  # (b · n_choices, T − given)
+            if _keys_and_values(getattr(read, "past_key_values", None)):
+                read.past_key_values.batch_repeat_interleave(choices)
+                later = model(input_ids=asked[:, :-1], past_key_values=read.past_key_values, use_cache=True).logits
+            else:
+                later = model(input_ids=part.flatten(0, 1), use_cache=False).logits[:, given:-1]
+            first = read.logits[:, -1:].repeat_interleave(choices, dim=0)
+            nats = _cross_entropy(torch.cat([first, later], dim=1).float(), asked)
+            scores.append(-nats.double().sum(dim=1).reshape(-1, choices).cpu().numpy())
+    return np.concatenate(scores)
+
+
+def right(scores: np.ndarray) -> np.ndarray:
+    """Return whether choice 0 has the highest score, (N,); a tie is an error."""
+    return scores[:, 0] > scores[:, 1:].max(axis=1)
+
+
+def blimp(model, tokenizer, each: int = 20) -> np.ndarray:
+    """Return for the first pairs of each of BLiMP's 67 sets whether the acceptable sentence is likelier: (67, each).
+
+    Warstadt et al. 2020, 1912.00582; chance is 0.5; from $COLLAPSE_DATA. Raises OSError where it is not there.
+    """
+    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    sentences = []
+    with zipfile.ZipFile(_official("blimp")) as archive:  # beside data/ lie files of the system that packed it
+        for name in sorted(name for name in archive.namelist() if name.startswith("data/") and name.endswith(".jsonl")):
+            pairs = [json.loads(line) for line in archive.read(name).decode().splitlines()[:each]]
+            sentences += [pair[side] for pair in pairs for side in ("sentence_good", "sentence_bad")]
+    rows = [begin + tokenizer(sentence, add_special_tokens=False)["input_ids"] for sentence in sentences]
+    good, bad = likelihood(model, *padded(rows))[0].reshape(-1, 2).T
+    return (good > bad).reshape(-1, each)
+
+
+def lambada(model, tokenizer, n: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    """Return for the first n passages the −ln p of the last word, and whether each of its tokens is the first choice.
+
+    (n,) each; Paperno et al. 2016, 1606.06031; a passage longer than the model's context loses its beginning.
+    """
+    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    lines = _official("lambada").read_text(encoding="utf-8").splitlines()[:n]
+    passages = [json.loads(line)["text"].rsplit(" ", 1) for line in lines]
+    rows, last = [], []
+    for start, word in passages:
+        given, end = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (start, " " + word))
+        room = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length) - len(begin) - len(end)
+        rows.append(begin + given[-room:] + end)
+        last.append(len(end))
+    ids, mask = padded(rows)
+    lengths = mask.sum(axis=1)[:, None]
+    scored = mask & (np.arange(ids.shape[1]) >= lengths - np.array(last)[:, None])
+    total, first = likelihood(model, ids, mask, scored)
+    return -total, first
+
+
+def harness(model, tokenizer, tasks: Sequence[str], n: int | None = None) -> dict:
+    """Return what EleutherAI's lm-evaluation-harness finds on its tasks, an optional extra: results by task.
+
+    Raises ImportError, with the command that installs it, where it is missing.
+    """
+    try:
+        import lm_eval
+        from lm_eval.models.huggingface import HFLM
+    except ImportError:
+        raise ImportError("harness: lm-evaluation-harness must be installed; run `pip install lm_eval`.") from None
+    served = HFLM(pretrained=model, tokenizer=tokenizer)
+    return lm_eval.simple_evaluate(model=served, tasks=list(tasks), limit=n)["results"]
+
+
+def _keys_and_values(cache) -> bool:
+    """Whether a cache holds nothing but keys and values, a row for each row of the batch."""
+    from transformers import cache_utils
+
+    kinds = (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
+    return bool(getattr(cache, "layers", [])) and all(type(layer) in kinds for layer in cache.layers)
+
+
+def _cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """−ln p of tokens (b, T) under logits (b, T, V), (b, T)."""
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
+
+
+def _official(name: str) -> Path:
+    return mirror.fetch(name, *OFFICIAL[name])

@@ -1,0 +1,1 @@
+"""Models whose loop has a closed form."""

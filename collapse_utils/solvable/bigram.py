@@ -1,0 +1,49 @@
+"""Counting models of letters: unigrams and bigrams with additive smoothing, as a fit for feedback_loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from collapse_utils.rows import Ensemble
+
+
+@dataclass(frozen=True)
+class Ngram:
+    """R bigram tables side by side, (R, K + 1, K): row 0 for the first letter, row c after letter c; letters are 1 … K."""
+
+    table: np.ndarray
+    length: int
+
+    def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
+        """Return n documents of `length` letters for each replicate, rows (n, R, length)."""
+        rungs = self.table.cumsum(axis=-1)  # (R, K + 1, K)
+        rungs /= rungs[..., -1:]
+        rows = np.zeros((n, len(self.table), self.length), np.uint16)
+        replicate, letter = np.arange(len(self.table)), np.zeros((n, len(self.table)), int)
+        for t in range(self.length):
+            letter = 1 + (rng.random(letter.shape)[..., None] >= rungs[replicate, letter]).sum(axis=-1)  # (n, R)
+            rows[..., t] = letter
+        return Ensemble(rows)
+
+
+def counting(n_letters: int, alpha: float, order: int = 1) -> Callable:
+    """Return fit(data, rng) of the table q(j|c) = (N_cj + α)/(N_c + Kα) to an Ensemble of rows (n, R, length).
+
+    order 0 forgets the context: one law for all of them. Raises ValueError unless order is 0 or 1 and α > 0; α = 0 needs
+    order 0, where no context can be without a count.
+    """
+    if order not in (0, 1) or not alpha >= 0 or (order and not alpha):
+        raise ValueError(f"counting: alpha must be positive (or 0 at order 0) and order 0 or 1; got {alpha} and {order}.")
+
+    def fit(data, rng):
+        rows = data.rows.astype(np.int64)  # (n, R, L)
+        context = np.concatenate([np.zeros_like(rows[..., :1]), rows[..., :-1]], axis=-1) if order else np.zeros_like(rows)
+        replicate = np.arange(rows.shape[1])[:, None]
+        cell = (replicate * (n_letters + 1) + context) * n_letters + rows - 1
+        counts = np.bincount(cell.ravel(), minlength=rows.shape[1] * (n_letters + 1) * n_letters)
+        counts = counts.reshape(rows.shape[1], n_letters + 1, n_letters)
+        counts = counts if order else np.repeat(counts.sum(axis=1, keepdims=True), n_letters + 1, axis=1)
+        return Ngram((counts + alpha) / (counts.sum(axis=-1, keepdims=True) + n_letters * alpha), rows.shape[2])
+
+    return fit

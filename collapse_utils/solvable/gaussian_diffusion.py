@@ -1,0 +1,51 @@
+"""A diffusion model of a Gaussian in the loop: the linear denoiser, whose fit, loss and samples are known, many replicates at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from collapse_utils.rows import Ensemble
+from collapse_utils.schedule import Schedule, sample
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """R fitted models: data were scaled by mean (R,) and spread (R,); the best linear denoiser of scaled rows is σ_k x.
+
+    eta = 1 samples ancestrally, eta = 0 deterministically.
+    """
+
+    mean: np.ndarray
+    spread: np.ndarray
+    schedule: Schedule
+    eta: float
+
+    def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
+        """Return n rows for every replicate, (n, R), by the sampler of the schedule, scaled back."""
+        shape = (n, len(self.mean))
+        sigma = self.schedule.sigma
+        rows = sample(
+            lambda x, k: sigma[k] * x, rng.standard_normal(shape), self.schedule, self.eta, lambda: rng.standard_normal(shape)
+        )
+        return Ensemble(self.mean + self.spread * rows)
+
+    @property
+    def variance(self) -> np.ndarray:
+        """The variance of the training data, (R,)."""
+        return self.spread**2
+
+
+def fit(schedule: Schedule, eta: float) -> Callable[[Ensemble, np.random.Generator], Denoiser]:
+    """Return fit(data, rng): the denoiser a + bx of least squared error over all noise, on scaled rows (n, R).
+
+    Scaled to mean 0 and variance 1 (divisor n), E[εx] = σ and E[x²] = 1, hence a = 0 and b = σ_k at every level.
+    """
+
+    def fit_rows(data: Ensemble, rng: np.random.Generator) -> Denoiser:
+        mean, spread = data.rows.mean(axis=0), data.rows.std(axis=0)
+        if not (spread > 0).all():
+            raise ValueError(f"fit: rows must vary; got a replicate with spread {spread.min()}.")
+        return Denoiser(mean, spread, schedule, eta)
+
+    return fit_rows

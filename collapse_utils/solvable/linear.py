@@ -1,0 +1,128 @@
+"""Least squares trained on its own labels: the linear model of Gerstgrasser et al. (2024), many replicates at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from collapse_utils.rows import Ensemble
+
+Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+def gaussian(scale: float) -> Noise:
+    """Return a sampler of independent N(0, scale²) noise."""
+    return lambda rng, shape: scale * rng.standard_normal(shape)
+
+
+def student(scale: float, dof: float) -> Noise:
+    """Return a sampler of Student-t noise with dof > 2 degrees of freedom, scaled to standard deviation `scale`."""
+    return lambda rng, shape: scale * np.sqrt((dof - 2) / dof) * rng.standard_t(dof, shape)
+
+
+@dataclass(frozen=True)
+class FixedDesign:
+    """R fixed designs X (R, T, d), reused by every generation; a data set is an Ensemble of (row numbers, labels).
+
+    penalty is λ in ridge's (XᵀX/n + λI)⁻¹Xᵀy/n, n the number of rows fitted. Where the rows are c whole copies of the
+    design, the fit depends on the labels through their mean over copies alone: exact, and used.
+    """
+
+    x: np.ndarray
+    noise: Noise
+    penalty: float = 0.0
+
+    def real(self, w, n: int, rng) -> Ensemble:
+        """Return D_0: n rows (whole copies of the design) labelled by the true weights w (R, d) plus noise."""
+        return FixedDesignModel(self, w).sample(n, rng)
+
+    def fit(self, data: Ensemble, rng) -> "FixedDesignModel":
+        """Return the least-squares (or ridge) model of every replicate."""
+        row, y = data.rows  # (n, R)
+        n_rows, replicates = self.x.shape[1], self.x.shape[0]
+        copies, left = divmod(len(y), n_rows)
+        if left == 0 and (row.reshape(copies, n_rows, -1) == np.arange(n_rows, dtype=row.dtype)[:, None]).all():
+            labels = y.reshape(copies, n_rows, replicates).mean(axis=0)  # (T, R)
+            return FixedDesignModel(self, _apply(self._inverse_gram, self._moment(labels)))
+        cell = row * replicates + np.arange(replicates)
+        counts, total = (
+            np.bincount(cell.ravel(), weights, n_rows * replicates).reshape(n_rows, replicates) for weights in (None, y.ravel())
+        )
+        gram = self._gram(counts.T[..., None]) + len(y) * self.penalty * np.eye(self.x.shape[2])
+        return FixedDesignModel(self, np.linalg.solve(gram, self._moment(total)[..., None])[..., 0])
+
+    def _gram(self, weights=1.0):
+        return (self.x * weights).transpose(0, 2, 1) @ self.x  # (R, d, d)
+
+    def _moment(self, labels):
+        return np.matmul(labels.T[:, None], self.x)[:, 0]  # (R, d)
+
+    @cached_property
+    def _inverse_gram(self):
+        if self.x.shape[1] < self.x.shape[2] and self.penalty == 0:  # the minimum-norm solution
+            return np.linalg.pinv(self._gram(), rcond=1e-10, hermitian=True)
+        return np.linalg.inv(self._gram() + self.x.shape[1] * self.penalty * np.eye(self.x.shape[2]))
+
+
+@dataclass(frozen=True)
+class FixedDesignModel:
+    """Weights w (R, d) on a fixed design."""
+
+    design: FixedDesign
+    w: np.ndarray
+
+    def sample(self, n: int, rng) -> Ensemble:
+        """Return n labelled rows for every replicate: n/T copies of the design, each with fresh noise, row by row."""
+        replicates, n_rows, _ = self.design.x.shape
+        if n % n_rows:
+            raise ValueError(f"sample: n must be a multiple of the design's {n_rows} rows; got {n}.")
+        mean = _apply(self.design.x, self.w).T  # (T, R)
+        row = np.broadcast_to(np.arange(n_rows, dtype=np.int32)[:, None], (n_rows, replicates))
+        y = np.tile(mean, (n // n_rows, 1)) + self.design.noise(rng, (n, replicates))
+        return Ensemble((np.tile(row, (n // n_rows, 1)), y))
+
+
+@dataclass(frozen=True)
+class FreshDesign:
+    """Covariates drawn anew by `covariates(rng, shape)` for every batch; a data set is an Ensemble of (x, y) rows."""
+
+    d: int
+    replicates: int
+    covariates: Noise
+    noise: Noise
+
+    def real(self, w, n: int, rng) -> Ensemble:
+        """Return D_0: n rows labelled by the true weights w (R, d) plus noise."""
+        return FreshDesignModel(self, w).sample(n, rng)
+
+    def fit(self, data: Ensemble, rng) -> "FreshDesignModel":
+        """Return the least-squares model of every replicate; the minimum-norm one where rows are fewer than features."""
+        x, y = (rows.swapaxes(0, 1) for rows in data.rows)  # (R, n, d), (R, n)
+        if x.shape[1] < self.d:
+            return FreshDesignModel(self, _apply(np.linalg.pinv(x), y))
+        gram = x.transpose(0, 2, 1) @ x
+        return FreshDesignModel(self, np.linalg.solve(gram, _apply(x.transpose(0, 2, 1), y)[..., None])[..., 0])
+
+
+@dataclass(frozen=True)
+class FreshDesignModel:
+    """Weights w (R, d); sampling draws new covariates."""
+
+    design: FreshDesign
+    w: np.ndarray
+
+    def sample(self, n: int, rng) -> Ensemble:
+        """Return n new rows (x, y) for every replicate."""
+        x = self.design.covariates(rng, (n, self.design.replicates, self.design.d))
+        return Ensemble((x, np.einsum("nrd,rd->nr", x, self.w) + self.design.noise(rng, x.shape[:2])))
+
+
+def risk(w, truth, scales=None):
+    """Return ‖w − w*‖²_Σ of shape (R,), the excess test error; scales (d,) is the diagonal of Σ, ones by default."""
+    return ((w - truth) ** 2 * (1.0 if scales is None else scales)).sum(axis=-1)
+
+
+def _apply(matrices, vectors):
+    """One matrix-vector product a replicate: (R, m, k), (R, k) → (R, m)."""
+    return np.matmul(matrices, vectors[..., None])[..., 0]
