@@ -158,7 +158,7 @@ def _in_its_own_process(chapter: str, scale: str, law: str) -> None:
 def bendable() -> list[str]:
     """Return the chapters that use a law or a regime."""
     text = {name: "".join(cards.code_cells(chapters.read(name)).values()) for name in chapters.chapters()}
-    return [name for name in text if "theory" in text[name] or "regimes" in text[name]]
+    return [name for name in text if "collapse_utils.theory" in text[name] or "regimes" in text[name]]
 
 
 def main() -> None:
