@@ -109,6 +109,8 @@ def markdown(sweep: Sweep) -> str:
         f"`{name}` = {', '.join(figures.short(value) for value in table[name].unique())}" for name in sweep.points[0]
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
+    old = cards.changed(files.json(folder / "card.json")["inputs"], chapters.read(sweep.chapter))
+    note = f" **Measured with earlier code** ({', '.join(old)} changed since)." if old else ""
     wide, narrow = (base64.b64encode(figures.draw(sweep, table, columns)).decode() for columns in (3, 1))
     alt = f"{', '.join(figures.labels(sweep).values())} against {figures.words_of(sweep)[sweep.show['x']]} at the {len(table)} points of the sweep"
     alt += ", in small multiples" * ("panels" in sweep.show) + ("; theory dashed." if "theory" in sweep.show else ".")
@@ -120,7 +122,7 @@ def markdown(sweep: Sweep) -> str:
     return f"""{sweep.question}
 
 **{len(table)} runs** of {{doc}}`/{chapters.page(sweep.chapter)}` at {sweep.scale} scale: {varied}{"; throughout " + kept if kept else ""}. Together {costs["wall_s"].sum() / 60:.0f} minutes of one core,
-at most {costs["peak_mb"].max():.0f} MB each.
+at most {costs["peak_mb"].max():.0f} MB each.{note}
 
 ```{{raw}} html
 <figure class="align-center"><picture><source media="(max-width: 600px)" srcset="data:image/png;base64,{narrow}"><img alt="{alt}" src="data:image/png;base64,{wide}"></picture></figure>

@@ -15,7 +15,7 @@ from collapse_utils import params
 from workflow import chapters, files, spelling, values
 
 FOLDER = chapters.ROOT / "sweeps"
-KEYS = {"title", "question", "chapter", "scale", "fixed", "grid", "zip", "points", "retries", "show"}
+KEYS = {"title", "question", "chapter", "scale", "fixed", "grid", "zip", "points", "retries", "official", "show"}
 VARIED = {"grid", "zip", "points"}
 SHOW = {"x", "y", "label", "names", "theory", "panels", "lines", "log"}
 
@@ -32,6 +32,7 @@ class Sweep:
     question: str = ""
     fixed: dict[str, Any] = field(default_factory=dict)
     retries: int = 0
+    official: bool = False  # whether it reads official files, so that not everybody can run it again
     show: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -77,11 +78,16 @@ def read(name: str) -> Sweep:
     _require(
         type(retries) is int and 0 <= retries <= 10, path, lines["retries"], f"retries must lie between 0 and 10; got {retries!r}"
     )
+    official = plain.get("official", False)
+    _require(type(official) is bool, path, lines["official"], f"official must be true or false; got {official!r}")
     points = _points(path, nodes, chapters.declared(chapter, chapters.read(chapter)), chapter, lines)
     if "show" in nodes:
         _check_show(path, lines["show"], plain["show"], chapter, points)
-    given = {key: plain[key] for key in ("question", "fixed", "show") if key in plain}
-    return Sweep(path.stem, plain["title"], chapter=chapter, scale=plain["scale"], points=points, retries=retries, **given)
+    given = {key: plain[key] for key in ("question", "fixed", "show") if key in plain} | {
+        "retries": retries,
+        "official": official,
+    }
+    return Sweep(path.stem, plain["title"], chapter=chapter, scale=plain["scale"], points=points, **given)
 
 
 def _opened(name):
