@@ -109,7 +109,7 @@ def markdown(sweep: Sweep) -> str:
         f"`{name}` = {', '.join(figures.short(value) for value in table[name].unique())}" for name in sweep.points[0]
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
-    old = cards.changed(files.json(folder / "card.json")["inputs"], chapters.read(sweep.chapter))
+    old = cards.changed(files.json(folder / "card.json", files.SWEEP)["inputs"], chapters.read(sweep.chapter))
     note = f" **Measured with earlier code** ({', '.join(old)} changed since)." if old else ""
     wide, narrow = (base64.b64encode(figures.draw(sweep, table, columns)).decode() for columns in (3, 1))
     alt = f"{', '.join(figures.labels(sweep).values())} against {figures.words_of(sweep)[sweep.show['x']]} at the {len(table)} points of the sweep"
