@@ -266,7 +266,7 @@ def test_files_of_the_project_are_read_by_name_alone():
         "collapse_utils.mirror",
         "collapse_utils.claims",
         "collapse_utils.molecules.conformers",
-        "collapse_utils.pruning.layers",
+        "collapse_utils.pruning.pretrained",
     }  # rules are hashed, a SHA-256 pinned, weights hashed
     for name, source in SOURCES.items():
         for word in ("__file__", "PROJECT", "SHIPPED"):
