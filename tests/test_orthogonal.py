@@ -5,8 +5,9 @@ import pytest
 
 from collapse_utils import claims
 from collapse_utils.initialisation import propagation as orthogonal
-from collapse_utils.initialisation.propagation import activation, networks, normalised, preactivations, two_point, weights
-from collapse_utils.initialisation.weights import haar
+from collapse_utils.initialisation.correlators import normalised
+from collapse_utils.initialisation.propagation import activation, networks, preactivations, two_point
+from collapse_utils.initialisation.weights import haar, weights
 from collapse_utils.theory import criticality as theory, fluctuations
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons

@@ -5,7 +5,8 @@ import pytest
 
 from collapse_utils import claims
 from collapse_utils.initialisation import tensors
-from collapse_utils.initialisation.propagation import Activation, activation, networks, normalised
+from collapse_utils.initialisation.correlators import normalised
+from collapse_utils.initialisation.propagation import Activation, activation, networks
 from collapse_utils.theory import criticality as theory, fluctuations
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
