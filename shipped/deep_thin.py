@@ -190,7 +190,7 @@ def ship(model, tokenizer, folder: Path) -> None:
     import transformers
 
     model.cpu().to(torch.bfloat16).save_pretrained(folder)
-    mark = texts.MARK
+    mark = tokens.MARK
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=mark, eos_token=mark, pad_token=mark, model_max_length=2 * CONTEXT
     ).save_pretrained(folder)
