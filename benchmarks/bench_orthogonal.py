@@ -11,8 +11,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from collapse_utils.initialisation.propagation import activation, networks, normalised, two_point, weights
+from collapse_utils.initialisation.correlators import normalised
+from collapse_utils.initialisation.propagation import activation, networks, two_point
 from collapse_utils.initialisation.tensors import tensors
+from collapse_utils.initialisation.weights import weights
 
 NETWORKS = 200
 TANH = activation("tanh")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 
-from collapse_utils.pruning import layers as pruning
+from collapse_utils.pruning import distances, layers as pruning, pretrained
 
 RESULT = Path(__file__).with_name("pruning.json")
 SHAPE = {"hidden_size": 192, "num_hidden_layers": 24, "num_attention_heads": 6, "intermediate_size": 384, "vocab_size": 2048}
@@ -28,7 +28,7 @@ def decoder(**changes):
 def stored(model, ids):
     """The straightforward way: all hidden states of all layers kept, raw last one included, then compared pair by pair."""
     kept = []
-    with torch.inference_mode(), pruning.states(model) as found:
+    with torch.inference_mode(), distances.states(model) as found:
         for rows in torch.as_tensor(ids).split(BATCH):
             model.base_model(input_ids=rows, use_cache=False)
             kept.append(torch.stack(found))  # (L + 1, b, T, d)
@@ -42,11 +42,11 @@ def probe(way: str) -> None:
     """One scan in a process of its own: prints seconds, peak memory above the start in bytes, and the distances."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     model, ids = decoder(), np.random.default_rng(0).integers(0, SHAPE["vocab_size"], (ROWS, CONTEXT))
-    pruning.distances(model, ids[:1, :8], np.ones((1, 8), bool))
+    distances.distances(model, ids[:1, :8], np.ones((1, 8), bool))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     before, started = _memory("VmRSS"), time.perf_counter()
     mask = np.ones(ids.shape, bool)
-    found = stored(model, ids) if way == "stored" else pruning.distances(model, ids, mask, batch=BATCH).mean
+    found = stored(model, ids) if way == "stored" else distances.distances(model, ids, mask, batch=BATCH).mean
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "peak": _memory("VmHWM") - before, "distances": found.tolist()}))
 
@@ -81,7 +81,7 @@ def test_scan(benchmark):
 def test_time_and_memory_are_linear_in_layers(benchmark):
     """One thread's seconds a token and bytes of weights of deep-thin against the layers kept; the result that the chapter reads."""
     torch.set_num_threads(1)
-    model, _ = pruning.load("deep-thin")
+    model, _ = pretrained.load("deep-thin")
     depth = len(pruning.stack(model))
     ids = torch.as_tensor(np.random.default_rng(0).integers(0, model.config.vocab_size, (8, 128)))
     layers = list(range(2, depth + 1, 2))

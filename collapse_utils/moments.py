@@ -63,3 +63,11 @@ def relative(samples: np.ndarray) -> np.ndarray:
     mean = samples.mean(axis=0)
     ratio = mean / mean[0]
     return ratio + (samples - ratio * samples[:, :1]) / mean[0]
+
+
+def jackknife(groups: np.ndarray, statistic: Callable) -> Moments:
+    """Return a statistic of the mean over groups (k, …), with its delete-one-group standard error (Tukey 1958)."""
+    groups, k = np.asarray(groups), len(groups)
+    total = groups.mean(axis=0)
+    others = np.array([np.atleast_1d(statistic((k * total - group) / (k - 1))) for group in groups])  # (k, m)
+    return Moments(k, np.atleast_1d(statistic(total)), (k - 1) ** 2 * ((others - others.mean(axis=0)) ** 2).sum(axis=0))

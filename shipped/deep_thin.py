@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from collapse_utils.language import docstrings, texts, tokens, transformer as language
-from collapse_utils.pruning import layers as pruning
+from collapse_utils.pruning import pretrained
 from collapse_utils.training import Recipe, optimizer, order, rate_at
 from shipped.trigram import KneserNey
 
@@ -170,7 +170,7 @@ def fit(rows: np.ndarray, options) -> tuple:
 
 def judged(rows: dict, name: str, vocabulary: int) -> dict:
     """Return the shipped model's test losses beside those of a trigram of the same tokens, with the error over rows."""
-    model = language.LanguageModel(pruning.load(name)[0], CONTEXT)
+    model = language.LanguageModel(pretrained.load(name)[0], CONTEXT)
     trigram = KneserNey(np.concatenate([rows["docs"], rows["stories"]]), vocabulary)
     found = {}
     for part in ("docs test", "stories test"):
@@ -190,7 +190,7 @@ def ship(model, tokenizer, folder: Path) -> None:
     import transformers
 
     model.cpu().to(torch.bfloat16).save_pretrained(folder)
-    mark = texts.MARK
+    mark = tokens.MARK
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=mark, eos_token=mark, pad_token=mark, model_max_length=2 * CONTEXT
     ).save_pretrained(folder)

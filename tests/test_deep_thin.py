@@ -11,23 +11,23 @@ import transformers
 
 from collapse_utils import claims
 from collapse_utils.language import docstrings, transformer as language
-from collapse_utils.pruning import evaluation as exams, layers as pruning
+from collapse_utils.pruning import evaluation as exams, layers as pruning, pretrained
 from shipped import deep_thin
 
-FOLDER = pruning.SHIPPED / "deep-thin"
+FOLDER = pretrained.SHIPPED / "deep-thin"
 CARD = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    return pruning.load("deep-thin")
+    return pretrained.load("deep-thin")
 
 
 def test_it_is_small_safe_and_quick_to_load(shipped):
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 12e6
     assert not [file for file in FOLDER.iterdir() if file.suffix in (".bin", ".pt", ".pkl")]
     started = time.thread_time()
-    model, _ = pruning.load("deep-thin")
+    model, _ = pretrained.load("deep-thin")
     assert time.thread_time() - started < 1
     assert sum(weight.numel() for weight in model.parameters()) == CARD["shape"]["parameters"]
     assert len(pruning.stack(model)) >= 12
@@ -69,7 +69,7 @@ def test_a_run_of_the_command_ends_with_a_model_and_its_card(tmp_path, monkeypat
     files = [name for name in CARD["validation"] if docstrings.read([name])[0]][:30]
     monkeypatch.setattr(docstrings, "names", lambda: files)
     monkeypatch.setattr(deep_thin, "FOLDER", tmp_path / "deep-thin")
-    monkeypatch.setattr(pruning, "SHIPPED", tmp_path)
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path)
     words, rng = (
         ["the", "cat", "dog", "sat", "ran", "on", "mat", "a", "house", "and", "then", "it", "was", "big"],
         np.random.default_rng(0),
@@ -90,7 +90,7 @@ def test_a_run_of_the_command_ends_with_a_model_and_its_card(tmp_path, monkeypat
     given += ["--inner", "32", "--vocabulary", "300", "--epochs", "0.3", "--threads", "1", "--scratch", str(tmp_path / "scratch")]
     deep_thin.main(given)
     card = json.loads((tmp_path / "deep-thin-tiny" / "card.json").read_text(encoding="utf-8"))
-    model, tokenizer = pruning.load("deep-thin-tiny")
+    model, tokenizer = pretrained.load("deep-thin-tiny")
     assert card["shape"]["parameters"] == language.n_parameters(model)
     assert (len(pruning.stack(model)), len(tokenizer), tokenizer.bos_token_id) == (3, 300, 0)
     assert set(card) == set(CARD)
@@ -103,7 +103,7 @@ def test_a_run_of_the_command_ends_with_a_model_and_its_card(tmp_path, monkeypat
     for part in card["judged, nats per token"].values():
         assert np.isfinite(list(part.values())).all()
     with pytest.raises(OSError, match=r"must hold config\.json; no such file; train it as shipped/README\.md says"):
-        pruning.load("deep-thin-none")
+        pretrained.load("deep-thin-none")
 
 
 def test_the_commands_make_what_they_say():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from collapse_utils.theory import criticality as signal, depth as law
+from collapse_utils.theory import criticality as signal, depth as law, fluctuations
 
 ALARM = 5.5
 
@@ -30,7 +30,7 @@ def test_moments_and_their_limits():
     assert law.linear_moment(1, 10, 6) == 1
     n = np.array([5, 50, 500])
     assert np.allclose(law.norm_variance(n, 7), (1 + 2 / n) ** 7 - 1)
-    exact = [1 + signal.vertex_scale_invariant(2.0, k, 9, "gaussian")[-1] / k for k in n]
+    exact = [1 + fluctuations.vertex_scale_invariant(2.0, k, 9, "gaussian")[-1] / k for k in n]
     assert np.allclose(law.linear_moment(2, n, 9), exact)
 
 
@@ -49,14 +49,14 @@ def test_skips_at_their_ends():
     for name, nu in (("linear", 2.0), ("relu", 5.0)):
         act = signal.ACTIVATIONS[name]
         c_w = signal.critical(act).c_w
-        assert np.allclose(law.skip_vertex(act.f, 0.0, c_w, 1.3, 9), signal.vertex(act, 1.3, 9, "gaussian"))
+        assert np.allclose(law.skip_vertex(act.f, 0.0, c_w, 1.3, 9), fluctuations.vertex(act, 1.3, 9, "gaussian"))
         assert law.skip_slope(nu, 0.0) == nu
         assert law.skip_slope(nu, 1.0) == 0
         for gamma in (0.3, 0.8):
             path = law.skip_vertex(act.f, gamma, c_w * (1 - gamma**2), 1.3, 9)
             assert np.allclose(np.diff(path), law.skip_slope(nu, gamma))
     tanh = law.skip_vertex(np.tanh, 0.0, 1.0, 1.0, 30)
-    assert np.allclose(tanh, signal.vertex(signal.ACTIVATIONS["tanh"], 1.0, 30, "gaussian"))
+    assert np.allclose(tanh, fluctuations.vertex(signal.ACTIVATIONS["tanh"], 1.0, 30, "gaussian"))
     late = np.diff(law.skip_vertex(np.tanh, 0.5**0.5, 0.5, 1.0, 4000))[-1]
     assert late == pytest.approx(2 / 3 * (1 - 0.25), rel=0.01)
 

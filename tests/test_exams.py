@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from collapse_utils.language import docstrings, texts
 from collapse_utils.language.tokens import cut
-from collapse_utils.pruning import evaluation as exams, layers as pruning
+from collapse_utils.pruning import evaluation as exams, layers as pruning, pretrained
 from shipped.trigram import KneserNey
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", ".", "a", "house"]
@@ -163,7 +163,7 @@ def test_the_harness_sits_a_local_task_and_finds_what_exams_finds(tmp_path, monk
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    shipped, words = pruning.load("deep-thin")
+    shipped, words = pretrained.load("deep-thin")
     starts = [
         "Return the number of",
         "The default is",

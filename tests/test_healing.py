@@ -9,7 +9,7 @@ import torch
 import transformers
 from test_pruning import CONFIGS, VOCABULARY, build
 
-from collapse_utils.pruning import evaluation as exams, healing, layers as pruning
+from collapse_utils.pruning import evaluation as exams, healing, layers as pruning, pretrained
 from collapse_utils.training import Recipe
 
 RECIPE = Recipe(rate=1e-2, epochs=4, batch=8, decay=0.0)
@@ -106,9 +106,9 @@ def test_four_bits_give_the_same_numbers_whatever_the_processor_has(extension, w
             plain.get_submodule(name).weight.data = whole.float()
     assert mean(four, rows) == pytest.approx(mean(plain, rows), rel=1e-6)
     four.save_pretrained(tmp_path)
-    for path in (pruning.SHIPPED / "deep-thin").glob("tokenizer*"):
+    for path in (pretrained.SHIPPED / "deep-thin").glob("tokenizer*"):
         shutil.copy(path, tmp_path)
-    assert checked(pruning.load(str(tmp_path))[0]) == mean(four, rows)
+    assert checked(pretrained.load(str(tmp_path))[0]) == mean(four, rows)
     healed = healing.heal(model, *rows, "qlora", RECIPE, seed=seed)
     assert checked(healed) < mean(four, rows)
 

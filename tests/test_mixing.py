@@ -12,7 +12,7 @@ from collapse_utils.regimes import fresh_real_and_last
 from collapse_utils.scaling.ridge import parts, ridge
 from collapse_utils.scaling.students import second_moments, two_layers
 from collapse_utils.solvable.linear import FreshDesign, gaussian, risk
-from collapse_utils.theory import ridge as strong, sources
+from collapse_utils.theory import ridge as strong
 
 ALARM = 1e-6
 
@@ -81,7 +81,7 @@ def test_two_sources_is_ridge_where_truth_and_shift_are_independent(seed):
         n, penalty, share, noise = rng.integers(2, 80), 10.0 ** rng.uniform(-4, 1), rng.random(), rng.uniform(0.1, 2)
         truth, shift = rng.random((2, len(s)))
         second = np.stack([[truth, truth], [truth, truth + shift]]).transpose(2, 0, 1)  # (d, 2, 2)
-        got = sources.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, second, np.full((2, 2), noise**2))
+        got = strong.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, second, np.full((2, 2), noise**2))
         assert got - noise**2 == pytest.approx(strong.ridge(s, n, penalty, truth, noise, share, shift).error)
 
 
@@ -101,9 +101,9 @@ def test_two_sources_with_a_shift_against_the_truth_and_noise_of_its_own(seed):
     error = replicate(experiment, 600, rng, 50)["error"]
     second, rest = np.einsum("aik,bik->iab", weights, weights), 3 * np.diag(noises**2)
     slack = student.isf(ALARM / 2, 599) * error.se + error.mean / d
-    assert abs(error.mean - sources.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, second, rest)) < slack
+    assert abs(error.mean - strong.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, second, rest)) < slack
     independent = second * np.array([[1, 1], [1, 0]]) + np.einsum("ik,ab->iab", 1.49 * w**2, [[0, 0], [0, 1]])  # same tr ΣΔ
-    assert abs(error.mean - sources.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, independent, rest)) > slack
+    assert abs(error.mean - strong.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, independent, rest)) > slack
 
 
 def test_second_moments_are_unbiased_given_the_rows(seed):
@@ -171,8 +171,8 @@ def test_parameters_outside_the_domain_get_a_sentence():
     with pytest.raises(ValueError, match=r"weight and share must lie strictly between 0 and 1; got \(1.0, 0.5\)"):
         strong.weighted(2.0, 1.0, 0.5, 1.0, 1.0)
     with pytest.raises(ValueError, match="two_sources: share must lie between 0 and 1; got 1.5"):
-        sources.two_sources(np.ones(2), 3, 0.1, 1.5, np.zeros((2, 2, 2)), np.eye(2))
+        strong.two_sources(np.ones(2), 3, 0.1, 1.5, np.zeros((2, 2, 2)), np.eye(2))
     with pytest.raises(ValueError, match="kappa must be large enough that df2 is below n = 2; got df2 = 5.0"):
-        sources.two_sources(np.ones(5), 2, 0.0, 0.5, np.zeros((5, 2, 2)), np.eye(2))
+        strong.two_sources(np.ones(5), 2, 0.0, 0.5, np.zeros((5, 2, 2)), np.eye(2))
     with pytest.raises(ValueError, match="rows must outnumber the 5 features; got 4"):
         second_moments(np.ones((4, 5)), np.ones((2, 4, 1)))

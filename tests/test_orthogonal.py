@@ -5,9 +5,10 @@ import pytest
 
 from collapse_utils import claims
 from collapse_utils.initialisation import propagation as orthogonal
-from collapse_utils.initialisation.propagation import activation, networks, normalised, preactivations, two_point, weights
-from collapse_utils.initialisation.weights import haar
-from collapse_utils.theory import criticality as theory
+from collapse_utils.initialisation.correlators import normalised
+from collapse_utils.initialisation.propagation import activation, networks, preactivations, two_point
+from collapse_utils.initialisation.weights import haar, weights
+from collapse_utils.theory import criticality as theory, fluctuations
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
 
@@ -118,7 +119,7 @@ def test_linear_networks_take_their_exact_vertex_at_a_width_used_nowhere_else(se
     n, depth = 23, 4
     for ensemble, other in (("gaussian", "haar"), ("haar", "gaussian")):
         samples = normalised("V", two_point(ensemble, "linear", n, depth, 40_000, rng, 0.7), n)
-        law, rival = (theory.vertex_scale_invariant(2.0, n, depth, e) for e in (ensemble, other))
+        law, rival = (fluctuations.vertex_scale_invariant(2.0, n, depth, e) for e in (ensemble, other))
         distance = np.abs(samples.mean(0) - law) / np.maximum(samples.std(0, ddof=1) / 200, 1e-12)
         assert (distance < ALARM).all()
         assert (np.abs(samples.mean(0) - rival) > ALARM * samples.std(0) / 200).all()
@@ -127,7 +128,7 @@ def test_linear_networks_take_their_exact_vertex_at_a_width_used_nowhere_else(se
 def test_a_swapped_ensemble_fails_the_claims(seed):
     rng = np.random.default_rng(seed)
     tanh = theory.ACTIVATIONS["tanh"]
-    law = {e: theory.vertex(tanh, 1.0, 8, e) for e in ("gaussian", "haar")}
+    law = {e: fluctuations.vertex(tanh, 1.0, 8, e) for e in ("gaussian", "haar")}
     for id_, own, other in (("DAY-1a", "gaussian", "haar"), ("DAY-1b", "haar", "gaussian")):
         for drawn, verdict in ((own, "holds"), (other, "fails")):
             samples = normalised("V", two_point(drawn, "tanh", 200, 8, 4000, rng), 200)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from collapse_utils.pruning import layers as pruning
+from collapse_utils.pruning import distances, layers as pruning, pretrained
 
 LAYERS, WIDTH, VOCABULARY = 6, 32, 64
 COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
@@ -70,8 +70,8 @@ def angle(x, y):
 def test_distances_are_those_of_the_last_tokens_that_count(model, rows):
     """Row by row without padding, from the library's states; embedding included; the last state differs (trap T5)."""
     ids, mask = rows
-    found = pruning.distances(model, ids, mask, batch=3)
-    normed = pruning.distances(model, ids, mask, batch=3, normed=True)
+    found = distances.distances(model, ids, mask, batch=3)
+    normed = distances.distances(model, ids, mask, batch=3, normed=True)
     every = np.zeros((LAYERS + 1, LAYERS + 1, len(ids)))
     for i, length in enumerate(mask.sum(1)):
         states = [x[0, -1] for x in hidden(model, ids[i : i + 1, :length])]
@@ -83,8 +83,8 @@ def test_distances_are_those_of_the_last_tokens_that_count(model, rows):
     if not isinstance(model, transformers.GPT2LMHeadModel | transformers.GPTNeoXForCausalLM | transformers.PhiForCausalLM):
         with torch.no_grad():  # a norm with unequal gains turns the last state, and with it only what touches it
             model.base_model.norm.weight.copy_(torch.linspace(-2, 3, WIDTH))
-    assert np.allclose(pruning.distances(model, ids, mask).mean, found.mean, atol=1e-6)
-    assert np.abs(pruning.distances(model, ids, mask, normed=True).mean - found.mean)[:-1, -1].max() > 1e-3
+    assert np.allclose(distances.distances(model, ids, mask).mean, found.mean, atol=1e-6)
+    assert np.abs(distances.distances(model, ids, mask, normed=True).mean - found.mean)[:-1, -1].max() > 1e-3
 
 
 def test_the_raw_last_state_is_what_the_last_layer_writes(model, rows):
@@ -93,7 +93,7 @@ def test_the_raw_last_state_is_what_the_last_layer_writes(model, rows):
     handle = pruning.stack(model)[-1].register_forward_hook(
         lambda module, args, output: seen.append(output[0] if isinstance(output, tuple) else output)
     )
-    with torch.inference_mode(), pruning.states(model) as found:
+    with torch.inference_mode(), distances.states(model) as found:
         model(input_ids=torch.as_tensor(ids))
     handle.remove()
     assert len(found) == LAYERS + 1
@@ -104,10 +104,10 @@ def test_the_raw_last_state_is_what_the_last_layer_writes(model, rows):
 def test_a_short_last_batch_counts(rows):
     """A peer drops it without a word: 7 rows in batches of 3 must be 7 samples."""
     model, (ids, mask) = build("llama"), rows
-    one, many = pruning.distances(model, ids, mask, batch=7), pruning.distances(model, ids, mask, batch=3)
+    one, many = distances.distances(model, ids, mask, batch=7), distances.distances(model, ids, mask, batch=3)
     assert one.n == many.n == 7
     assert np.allclose(one.mean, many.mean, atol=1e-6)
-    assert not np.allclose(one.mean, pruning.distances(model, ids[:6], mask[:6]).mean, atol=1e-6)
+    assert not np.allclose(one.mean, distances.distances(model, ids[:6], mask[:6]).mean, atol=1e-6)
 
 
 def test_left_padding_changes_nothing(rows):
@@ -115,13 +115,13 @@ def test_left_padding_changes_nothing(rows):
     left, there = np.zeros_like(ids), np.zeros_like(mask)
     for i, length in enumerate(mask.sum(1)):
         left[i, 12 - length :], there[i, 12 - length :] = ids[i, :length], True
-    one, two = (pruning.distances(model, *pair).mean for pair in ((ids, mask), (left, there)))
+    one, two = (distances.distances(model, *pair).mean for pair in ((ids, mask), (left, there)))
     assert np.allclose(one, two, atol=1e-5)
 
 
 def test_all_tokens_are_averaged_within_rows(rows):
     model, (ids, mask) = build("gpt2"), rows
-    found = pruning.distances(model, ids, mask, pruning.influence, every=True, batch=2)
+    found = distances.distances(model, ids, mask, distances.influence, every=True, batch=2)
     direct = []
     for i, length in enumerate(mask.sum(1)):
         states = [x[0] for x in hidden(model, ids[i : i + 1, :length])]
@@ -134,21 +134,21 @@ def test_metrics_know_their_limits(seed):
     """Angles: scaling nothing, opposite 1, independent ones ½. CKA: 0 for turned and scaled states."""
     torch.manual_seed(seed)
     x = torch.randn(1, 50, 400)
-    pair = pruning.angular(torch.cat([x, 3 * x, -x, torch.randn(1, 50, 400)]))
+    pair = distances.angular(torch.cat([x, 3 * x, -x, torch.randn(1, 50, 400)]))
     assert torch.allclose(pair[0, 1], torch.zeros(50).double(), atol=1e-6)
     assert torch.allclose(pair[0, 2], torch.ones(50).double(), atol=1e-6)
     assert (pair[0, 3] - 0.5).abs().max() < 6 / np.pi / np.sqrt(400)
     turn = torch.linalg.qr(torch.randn(400, 400)).Q
-    assert torch.allclose(pruning.cka(torch.cat([x, 2 * x @ turn]))[0, 1], torch.zeros(1).double(), atol=1e-5)
-    assert pruning.cka(torch.cat([x, torch.randn(1, 50, 400)]))[0, 1] > 0.05
-    assert torch.allclose(pruning.influence(x.repeat(2, 1, 1))[0, 1], torch.zeros(50).double(), atol=1e-9)
+    assert torch.allclose(distances.cka(torch.cat([x, 2 * x @ turn]))[0, 1], torch.zeros(1).double(), atol=1e-5)
+    assert distances.cka(torch.cat([x, torch.randn(1, 50, 400)]))[0, 1] > 0.05
+    assert torch.allclose(distances.influence(x.repeat(2, 1, 1))[0, 1], torch.zeros(50).double(), atol=1e-9)
 
 
 def test_row_n_is_about_blocks_of_n_layers(rows):
     """A peer reads the row of the next larger block: here row(n)[l] is entry [l, l + n], and l = 0 takes part."""
     mean = np.arange(49.0).reshape(7, 7)
     mean[0, 2], mean[4, 5] = -5, -9
-    found = pruning.Distances(mean, mean, 1)
+    found = distances.Distances(mean, mean, 1)
     assert [len(found.row(n)) for n in range(1, 7)] == [6, 5, 4, 3, 2, 1]
     assert found.row(2)[3] == mean[3, 5]
     assert (found.start(2), found.start(1)) == (0, 4)
@@ -165,9 +165,9 @@ def test_states_that_are_no_numbers_are_refused(rows):
     with torch.no_grad():
         pruning.stack(model)[2].mlp.down_proj.weight[0, 0] = np.inf
     with pytest.raises(ValueError, match=r"x\^\(3\) is not"):
-        pruning.distances(model, *rows)
+        distances.distances(model, *rows)
     with pytest.raises(ValueError, match="a token that counts"):
-        pruning.distances(model, rows[0], np.zeros_like(rows[1]))
+        distances.distances(model, rows[0], np.zeros_like(rows[1]))
 
 
 def test_strategies_keep_what_they_say(seed):
@@ -177,7 +177,7 @@ def test_strategies_keep_what_they_say(seed):
     for n in range(6):
         gone = sorted(set(range(6)) - set(pruning.kept("random", 6, n, rng=rng)))
         assert gone == list(range(gone[0], gone[0] + n)) if n else gone == []
-    found = pruning.Distances(np.diag([3.0, 1, 4, 1, 5, 2], 1), np.zeros((7, 7)), 1)
+    found = distances.Distances(np.diag([3.0, 1, 4, 1, 5, 2], 1), np.zeros((7, 7)), 1)
     assert pruning.kept("separate", 6, 3, found) == (0, 2, 4)
     starts = {pruning.kept("random", 6, 2, rng=rng)[:1] for _ in range(200)}
     assert starts == {(0,), (2,)}  # a block at the very start is drawn, too
@@ -250,8 +250,8 @@ def test_a_pruned_model_survives_saving_and_generates_the_same_with_and_without_
 
 
 def test_a_fingerprint_is_that_of_the_weights():
-    assert pruning.fingerprint(build("llama")) == pruning.fingerprint(build("llama"))
-    assert pruning.fingerprint(build("llama")) != pruning.fingerprint(build("llama", seed=1))
+    assert pretrained.fingerprint(build("llama")) == pretrained.fingerprint(build("llama"))
+    assert pretrained.fingerprint(build("llama")) != pretrained.fingerprint(build("llama", seed=1))
 
 
 def test_windows_stay_with_their_layers():
@@ -289,7 +289,7 @@ def test_what_a_configuration_cannot_say_is_refused_before_any_work(tmp_path, mo
     model.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="must be able to describe the layers kept"):
-        pruning.load(str(tmp_path))
+        pretrained.load(str(tmp_path))
     monkeypatch.undo()
     assert len(pruning.stack(pruning.prune(model, (0, 1, 2, 3)))) == 4  # the last ones can go
 
@@ -346,10 +346,10 @@ def test_mistakes_have_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="must have a stack of decoder layers; got Linear"):
         pruning.stack(lone)
     with pytest.raises(OSError, match=r"must hold config\.json"):
-        pruning.load(str(tmp_path))
+        pretrained.load(str(tmp_path))
     CONFIGS["llama"]().save_pretrained(tmp_path)
     with pytest.raises(OSError, match=r"must hold \*\.safetensors"):
-        pruning.load(str(tmp_path))
+        pretrained.load(str(tmp_path))
 
 
 def test_a_damaged_folder_is_named(tmp_path):
@@ -361,14 +361,14 @@ def test_a_damaged_folder_is_named(tmp_path):
     with pytest.raises(
         ValueError, match=f"the tokenizer of {re.escape(str(tmp_path))} must be one that transformers reads; got:"
     ):
-        pruning.load(str(tmp_path))
+        pretrained.load(str(tmp_path))
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))} must be a causal language model .* got: "):
-        pruning.load(str(tmp_path))
+        pretrained.load(str(tmp_path))
     weights.write_bytes(whole)
     config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"nollama"'), encoding="utf-8")
     with pytest.raises(ValueError, match="must be a causal language model that transformers knows; got: .*nollama"):
-        pruning.load(str(tmp_path))
+        pretrained.load(str(tmp_path))
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch):
@@ -377,7 +377,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch):
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         started = time.monotonic()
         with pytest.raises(OSError, match="the hub cannot deliver it .* name a local folder"):
-            pruning.load("nobody/nothing")
+            pretrained.load("nobody/nothing")
     assert time.monotonic() - started < 60
 
 
@@ -385,4 +385,4 @@ def test_a_hub_out_of_reach_is_said_so_at_once(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(OSError, match="'nobody/nothing' is no local folder and the hub cannot deliver it .* name a local folder"):
-        pruning.load("nobody/nothing")
+        pretrained.load("nobody/nothing")

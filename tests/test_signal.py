@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from collapse_utils.theory import criticality as theory
+from collapse_utils.theory import criticality as theory, fluctuations
 
 A = theory.ACTIVATIONS
 
@@ -66,7 +66,7 @@ def test_leaky_relu_of_any_slope_is_scale_invariant(a):
     point = theory.critical(leaky)
     assert (point.kind, point.c_b) == ("scale-invariant", 0)
     assert point.c_w == pytest.approx(2 / (1 + a**2))
-    assert theory.spread(leaky) == pytest.approx(6 * (1 + a**4) / (1 + a**2) ** 2 - 1)
+    assert fluctuations.spread(leaky) == pytest.approx(6 * (1 + a**4) / (1 + a**2) ** 2 - 1)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "softplus", "square"])
@@ -87,11 +87,11 @@ def test_the_decay_coefficient_is_that_of_the_iterated_map(name, a1):
 def test_the_exact_law_of_a_scale_invariant_network_contains_both_orders():
     for name in ("linear", "relu"):
         for ensemble in ("gaussian", "haar"):
-            nu = theory.spread(A[name])
-            wide = theory.vertex_scale_invariant(nu, 1e7, 9, ensemble)
-            assert np.allclose(theory.vertex(A[name], 3.0, 9, ensemble), wide, atol=1e-4)
+            nu = fluctuations.spread(A[name])
+            wide = fluctuations.vertex_scale_invariant(nu, 1e7, 9, ensemble)
+            assert np.allclose(fluctuations.vertex(A[name], 3.0, 9, ensemble), wide, atol=1e-4)
             gap = [
-                theory.vertex_next(A[name], 3.0, n, 9, ensemble) - theory.vertex_scale_invariant(nu, n, 9, ensemble)
+                fluctuations.vertex_next(A[name], 3.0, n, 9, ensemble) - fluctuations.vertex_scale_invariant(nu, n, 9, ensemble)
                 for n in (500, 1000)
             ]
             assert (np.abs(gap[0]) <= 4.2 * np.abs(gap[1]) + 1e-10).all()  # what is left is of second order in 1/n
@@ -99,8 +99,8 @@ def test_the_exact_law_of_a_scale_invariant_network_contains_both_orders():
 
 
 def test_the_ensembles_differ_by_the_source_and_the_start_only():
-    gaussian, haar = (theory.vertex(A["tanh"], 0.4, 50, e) for e in ("gaussian", "haar"))
-    mixed = theory.vertex(A["tanh"], 0.4, 50, "haar", first="gaussian")
+    gaussian, haar = (fluctuations.vertex(A["tanh"], 0.4, 50, e) for e in ("gaussian", "haar"))
+    mixed = fluctuations.vertex(A["tanh"], 0.4, 50, "haar", first="gaussian")
     assert (gaussian[0], haar[0], mixed[0]) == (0, -2, 0)
     assert abs(mixed[-1] - haar[-1]) < 0.01
     assert haar[-1] == pytest.approx(-2, abs=0.06)
@@ -117,7 +117,8 @@ def test_simulated_vertices_follow_the_recursion_at_a_width_and_depth_of_their_o
     four = (z2.sum(1) ** 2 - (z2**2).sum(1)) / (n * (n - 1))
     samples = n * (four / k**2 - 1 - 2 * (z2.mean(1) / k - 1))
     law, rival = (
-        theory.vertex(A[name], k1, depth, e, c_w=c_w)[-1] for e in (ensemble, {"haar": "gaussian", "gaussian": "haar"}[ensemble])
+        fluctuations.vertex(A[name], k1, depth, e, c_w=c_w)[-1]
+        for e in (ensemble, {"haar": "gaussian", "gaussian": "haar"}[ensemble])
     )
     order = 2 * (depth + 4) * (2 + abs(law)) / n  # the next order in 1/n
     noise = samples.std() / np.sqrt(len(samples))
@@ -140,10 +141,10 @@ def test_biases_enter_the_vertex_by_the_kernel_alone(seed, name, ensemble):
     z2 = z**2
     k, four = z2.mean(), (z2.sum(1) ** 2 - (z2**2).sum(1)) / (n * (n - 1))
     samples = n * (four / k**2 - 1 - 2 * (z2.mean(1) / k - 1))
-    law, without = (theory.vertex(A[name], k1, depth, ensemble, None, c_w, b)[-1] for b in (c_b, 0.0))
+    law, without = (fluctuations.vertex(A[name], k1, depth, ensemble, None, c_w, b)[-1] for b in (c_b, 0.0))
     slack = 5.5 * samples.std() / np.sqrt(networks) + 2 * depth * (1 + abs(law)) / n
     assert abs(samples.mean() - law) < slack
-    other = theory.vertex(A[name], k1, depth, {"haar": "gaussian", "gaussian": "haar"}[ensemble], None, c_w, c_b)[-1]
+    other = fluctuations.vertex(A[name], k1, depth, {"haar": "gaussian", "gaussian": "haar"}[ensemble], None, c_w, c_b)[-1]
     assert abs(samples.mean() - other) > slack
     assert abs(law - without) > 0.1
 
@@ -157,7 +158,10 @@ def test_the_next_order_of_a_narrow_network(seed, ensemble):
     four = (z2.sum(1) ** 2 - (z2**2).sum(1)) / (n * (n - 1))
     samples = n * (four / k**2 - 1 - 2 * (z2.mean(1) / k - 1))
     noise = samples.std() / np.sqrt(networks)
-    law, next_law = theory.vertex(A["tanh"], 0.8, depth, ensemble)[-1], theory.vertex_next(A["tanh"], 0.8, n, depth, ensemble)[-1]
+    law, next_law = (
+        fluctuations.vertex(A["tanh"], 0.8, depth, ensemble)[-1],
+        fluctuations.vertex_next(A["tanh"], 0.8, n, depth, ensemble)[-1],
+    )
     assert abs(samples.mean() - next_law) < 5.5 * noise + 10 * (1 + abs(law)) / n**2
     if ensemble == "haar":
         assert abs(samples.mean() - law) > 5.5 * noise
@@ -165,24 +169,24 @@ def test_the_next_order_of_a_narrow_network(seed, ensemble):
 
 def test_the_mean_ntk_at_its_known_ends():
     layers = np.arange(1, 41)
-    relu = theory.tangent(A["relu"], 1.7, np.full(40, 0.3), 0.9, "gaussian")["H"]
+    relu = fluctuations.tangent(A["relu"], 1.7, np.full(40, 0.3), 0.9, "gaussian")["H"]
     assert np.allclose(relu, layers * (0.3 + 0.9 * 0.5 * 1.7))
-    tanh = theory.tangent(A["tanh"], 1.0, 0.8 / np.arange(1, 4001), 1.4, "haar")["H"]
+    tanh = fluctuations.tangent(A["tanh"], 1.0, 0.8 / np.arange(1, 4001), 1.4, "haar")["H"]
     assert tanh[-1] == pytest.approx(0.8 + 1.4 / 2, rel=0.003)
 
 
 def test_a_linear_haar_network_has_no_kernel_fluctuation():
-    found = theory.tangent(A["linear"], 1.3, np.ones(12), 1.0, "haar")
+    found = fluctuations.tangent(A["linear"], 1.3, np.ones(12), 1.0, "haar")
     assert np.allclose(found["B"], 0)
     assert np.allclose(found["F"], 0)
-    assert np.allclose(found["V"], theory.vertex(A["linear"], 1.3, 12, "haar"))
+    assert np.allclose(found["V"], fluctuations.vertex(A["linear"], 1.3, 12, "haar"))
     assert np.allclose(found["H"], np.arange(1, 13) * (1 + 1.3))
-    gaussian = theory.tangent(A["linear"], 1.0, np.zeros(12), 1.0, "gaussian")
+    gaussian = fluctuations.tangent(A["linear"], 1.0, np.zeros(12), 1.0, "gaussian")
     assert np.allclose(gaussian["B"] * np.arange(1, 13) ** 2, np.cumsum(np.arange(12) ** 2))
 
 
 def test_relu_under_haar_weights_has_half_the_gaussian_b():
-    gaussian, haar = (theory.tangent(A["relu"], 2.0, np.ones(20), 1.0, e)["B"] for e in ("gaussian", "haar"))
+    gaussian, haar = (fluctuations.tangent(A["relu"], 2.0, np.ones(20), 1.0, e)["B"] for e in ("gaussian", "haar"))
     assert np.allclose(haar, gaussian / 2)
 
 
@@ -190,11 +194,11 @@ def test_half_stable_activations_grow_under_both_ensembles():
     for name, slopes in (("gelu", (4.904, 3.094)), ("swish", (4.923, 3.076))):
         p = theory.critical(A[name])
         for ensemble, slope in zip(("gaussian", "haar"), slopes, strict=True):
-            assert np.allclose(np.diff(theory.vertex(A[name], p.k, 40, ensemble, None, p.c_w, p.c_b)), slope, atol=2e-3)
+            assert np.allclose(np.diff(fluctuations.vertex(A[name], p.k, 40, ensemble, None, p.c_w, p.c_b)), slope, atol=2e-3)
 
 
 def test_far_values_of_the_tangent_tensors():
-    found = {e: theory.tangent(A["tanh"], 1.0, 1 / np.arange(1, 3001), 1.0, e) for e in ("gaussian", "haar")}
+    found = {e: fluctuations.tangent(A["tanh"], 1.0, 1 / np.arange(1, 3001), 1.0, e) for e in ("gaussian", "haar")}
     slope = {q: np.diff(found["gaussian"][q])[-1] for q in "VBF"}
     assert slope == pytest.approx({"V": 2 / 3, "B": 1 / 3, "F": 1 / 4}, rel=0.01)
     haar = {q: found["haar"][q][-1] for q in "VABDF"}

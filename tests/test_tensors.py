@@ -5,8 +5,9 @@ import pytest
 
 from collapse_utils import claims
 from collapse_utils.initialisation import tensors
-from collapse_utils.initialisation.propagation import Activation, activation, networks, normalised
-from collapse_utils.theory import criticality as theory
+from collapse_utils.initialisation.correlators import normalised
+from collapse_utils.initialisation.propagation import Activation, activation, networks
+from collapse_utils.theory import criticality as theory, fluctuations
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
 FORMS = {"tanh": "tanh", "sin": "sin", "gelu": "gelu", "swish": "silu", "relu": "relu"}
@@ -160,7 +161,7 @@ def test_the_mean_ntk_of_relu_has_no_correction_at_any_width(seed):
     x *= np.sqrt(n / (x @ x))
     act, draw, rates_b = activation("relu"), drawn("gaussian", n, depth, rng, 2.0), np.full(depth, 0.4)
     found = tensors.tensors(act, draw, x, 20_000, rates_b, 0.9, order=1)["H"].reshape(1000, 20, depth).mean(1)
-    law = theory.tangent(theory.ACTIVATIONS["relu"], 2.0, rates_b, 0.9, "gaussian")["H"]
+    law = fluctuations.tangent(theory.ACTIVATIONS["relu"], 2.0, rates_b, 0.9, "gaussian")["H"]
     noise = found.std(0, ddof=1) / np.sqrt(1000)
     assert (np.abs(found.mean(0) - law) < ALARM * noise + 1e-12).all()
     assert np.abs(found.mean(0) - law * (1 + 1 / n))[-1] > ALARM * noise[-1]
@@ -170,7 +171,7 @@ def test_a_swapped_ensemble_fails_the_claims(seed):
     rng = np.random.default_rng(seed)
     n, depth = 80, 8
     rates_b = 1 / np.arange(1, depth + 1)
-    law = {e: theory.tangent(theory.ACTIVATIONS["tanh"], 1.0, rates_b, 1.0, e) for e in ("gaussian", "haar")}
+    law = {e: fluctuations.tangent(theory.ACTIVATIONS["tanh"], 1.0, rates_b, 1.0, e) for e in ("gaussian", "haar")}
     columns = lambda y: np.concatenate([y[q][..., 1:] for q in "ABDF"], -1)  # noqa: E731
     for ensemble, verdict in (("gaussian", "holds"), ("haar", "fails")):
         found = tensors.tensors(activation("tanh"), drawn(ensemble, n, depth, rng), np.ones(n), 300, rates_b, order=1)
@@ -192,7 +193,7 @@ def test_tensors_follow_the_recursions_at_a_width_and_depth_of_their_own(seed, n
     x = np.full(n, np.sqrt(k1 / c_w))
     found = tensors.tensors(activation(name), drawn(ensemble, n, depth, rng, c_w), x, count, rates_b, rate_w, order=1)
     other = {"gaussian": "haar", "haar": "gaussian"}[ensemble]
-    law, rival = (theory.tangent(theory.ACTIVATIONS[name], k1, rates_b, rate_w, e, c_w=c_w) for e in (ensemble, other))
+    law, rival = (fluctuations.tangent(theory.ACTIVATIONS[name], k1, rates_b, rate_w, e, c_w=c_w) for e in (ensemble, other))
     assert found["H"].mean(0) == pytest.approx(law["H"], rel=0.15)
     assert agreeing(found, law, rival, n) >= 2
 
@@ -211,7 +212,7 @@ def test_an_activation_width_and_depth_used_nowhere_follow_the_recursions(seed, 
     own, act = Activation(f, slope, np.zeros_like, np.zeros_like), theory.Activation("drawn", f, slope)
     found = tensors.tensors(own, drawn(ensemble, n, depth, rng, c_w), x, count, rates_b, rate_w, order=1)
     other = {"gaussian": "haar", "haar": "gaussian"}[ensemble]
-    law, rival = (theory.tangent(act, k1, rates_b, rate_w, e, c_w=c_w) for e in (ensemble, other))
+    law, rival = (fluctuations.tangent(act, k1, rates_b, rate_w, e, c_w=c_w) for e in (ensemble, other))
     assert found["K"].mean(0) == pytest.approx(law["K"], rel=0.08)
     assert found["H"].mean(0) == pytest.approx(law["H"], rel=0.08)
     assert agreeing(found, law, rival, n) >= 1
@@ -221,8 +222,8 @@ def test_the_mean_kernel_is_shifted_as_the_recursion_says_and_relu_s_is_not(seed
     """GELU with biases at widths 15 and 30, extrapolated to infinite width: n(E H/Θ − 1) → κ_H; zero, ReLU's value, is rejected."""
     rng, depth, count, k1, c_w, c_b = np.random.default_rng([seed, 3]), 5, 40_000, 1.0, 1.5, 0.1
     setting = theory.ACTIVATIONS["gelu"], k1, np.ones(depth), 0.8
-    law = theory.tangent(*setting, "gaussian", c_w=c_w, c_b=c_b)["H"][-1]
-    shift = theory.tangent_shift(*setting, c_w, c_b)[-1]
+    law = fluctuations.tangent(*setting, "gaussian", c_w=c_w, c_b=c_b)["H"][-1]
+    shift = fluctuations.tangent_shift(*setting, c_w, c_b)[-1]
     scaled, errors = [], []
     for n in (15, 30):
         biases = lambda r, n=n: np.sqrt(c_b) * rng.standard_normal((r, depth, n))  # noqa: E731
@@ -234,7 +235,7 @@ def test_the_mean_kernel_is_shifted_as_the_recursion_says_and_relu_s_is_not(seed
     found, error = 2 * scaled[1] - scaled[0], np.hypot(2 * errors[1], errors[0])
     assert abs(found - shift) < ALARM * error + 0.2 * abs(shift)  # the order after the next
     assert abs(found) > ALARM * error
-    assert np.abs(theory.tangent_shift(theory.ACTIVATIONS["relu"], 2.0, np.ones(depth), 0.8, 2.0)).max() < 1e-12
+    assert np.abs(fluctuations.tangent_shift(theory.ACTIVATIONS["relu"], 2.0, np.ones(depth), 0.8, 2.0)).max() < 1e-12
 
 
 @pytest.mark.parametrize(

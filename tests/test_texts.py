@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from collapse_utils.language import texts
-from collapse_utils.language.tokens import END, Rows, counted, cut, lengths
+from collapse_utils.language.tokens import END, MARK, Rows, counted, cut, lengths
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
 from collapse_utils.rows import concat, size, subset
 
@@ -74,7 +74,7 @@ def test_a_shared_passage_keeps_documents_together(folder, seed):
 def test_files_and_folders_by_path(folder, tmp_path, monkeypatch):
     documents = [file.read_text() for file in sorted(folder.glob("*.txt"))]
     marked, blank = tmp_path / "marked", tmp_path / "blank"
-    marked.write_text(f"\n{texts.MARK}\n".join(documents))
+    marked.write_text(f"\n{MARK}\n".join(documents))
     blank.write_text("\r\n\r\n".join(documents))
     expected = texts.load(str(folder))
     monkeypatch.setenv("TEXTS", str(tmp_path))
@@ -86,7 +86,7 @@ def test_files_and_folders_by_path(folder, tmp_path, monkeypatch):
 
 def test_rows_decode_to_the_documents_whatever_their_characters(folder):
     corpus = texts.load(str(folder))
-    odd = ["naïve — “quotes” 中文 🙂 \x00", "x" * 500, f"a {texts.MARK} inside is a space"]
+    odd = ["naïve — “quotes” 中文 🙂 \x00", "x" * 500, f"a {MARK} inside is a space"]
     tokenizer = texts.tokenizer(corpus.train, 300)
     rows = texts.rows([*corpus.test, *odd], tokenizer, 64)
     assert rows.dtype == np.uint16

@@ -3,30 +3,31 @@
 import numpy as np
 from scipy.stats import spearmanr
 
-from collapse_utils import transitions
+from collapse_utils import moments
+from collapse_utils.pruning import evaluation
 
 
 def test_a_known_transition_is_found(seed):
     fractions = np.linspace(0, 0.9, 13)
-    truth = transitions.logistic(fractions, 0.45, 0.04, 0.8, 0.25)
-    assert np.allclose(transitions.transition(fractions, truth, 0.25), (0.45, 0.04), atol=1e-3)
+    truth = evaluation.logistic(fractions, 0.45, 0.04, 0.8, 0.25)
+    assert np.allclose(evaluation.transition(fractions, truth, 0.25), (0.45, 0.04), atol=1e-3)
     noisy = truth + np.random.default_rng(seed).normal(0, 0.002, 13)
-    assert np.allclose(transitions.transition(fractions, noisy, 0.25), (0.45, 0.04), atol=0.02)
+    assert np.allclose(evaluation.transition(fractions, noisy, 0.25), (0.45, 0.04), atol=0.02)
     line = 0.25 + 0.55 * (1 - fractions)
-    assert transitions.transition(fractions, line, 0.25)[1] > 0.1  # a straight decline is wide
+    assert evaluation.transition(fractions, line, 0.25)[1] > 0.1  # a straight decline is wide
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error(seed):
     groups = np.random.default_rng(seed).normal(size=(30, 4))
-    found = transitions.jackknife(groups, lambda mean: mean)
+    found = moments.jackknife(groups, lambda mean: mean)
     assert np.allclose(found.mean, groups.mean(0))
     assert np.allclose(found.se, groups.std(0, ddof=1) / np.sqrt(30))
-    square = transitions.jackknife(10 + groups, lambda mean: mean**2)
+    square = moments.jackknife(10 + groups, lambda mean: mean**2)
     assert np.allclose(square.se, 2 * (10 + groups).mean(0) * found.se, rtol=0.05)  # the delta method
 
 
 def test_the_critical_value_is_passed_by_chance_in_five_of_a_hundred(seed):
-    rng, point = np.random.default_rng(seed), transitions.spearman_point(13)
+    rng, point = np.random.default_rng(seed), evaluation.spearman_point(13)
     found = [spearmanr(np.arange(13), rng.permutation(13)).statistic for _ in range(4000)]
     share = np.mean(np.array(found) > point)
     assert abs(share - 0.05) < 0.005 + 5 * np.sqrt(0.05 * 0.95 / 4000)

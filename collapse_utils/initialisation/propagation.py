@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf, expit
 
-from collapse_utils.initialisation.weights import haar
+from collapse_utils.initialisation.correlators import pairs
+from collapse_utils.initialisation.weights import weights
 
 BUDGET = 2**30  # bytes that one chunk of networks may take
 
@@ -74,25 +75,6 @@ def activation(name: str) -> Activation:
     return ACTIVATIONS[name]
 
 
-def weights(ensemble: str, normals, c_w: float, rectangular: str | None = None) -> np.ndarray:
-    """Return weight matrices (…, n_out, n_in) of an ensemble from standard normals of that shape.
-
-    gaussian: variance C_W/n_in. haar: √C_W times a uniform orthogonal matrix; a layer that is not square needs
-    rectangular="semi-orthogonal", √(C_W max(1, n_out/n_in)) times a uniform semi-orthogonal matrix. Both scale the mean
-    of (Wx)_i² to C_W|x|²/n_in. Raises ValueError for another ensemble or a rectangular Haar layer without the rule.
-    """
-    n_out, n_in = normals.shape[-2:]
-    if ensemble == "gaussian":
-        return np.sqrt(c_w / n_in) * normals
-    if ensemble != "haar":
-        raise ValueError(f"weights: the ensemble must be gaussian or haar; got {ensemble!r}.")
-    if n_out != n_in and rectangular != "semi-orthogonal":
-        raise ValueError(
-            f"weights: a Haar layer that is not square needs rectangular='semi-orthogonal'; got {n_out} × {n_in} and {rectangular!r}."
-        )
-    return np.sqrt(c_w * max(1.0, n_out / n_in)) * haar(normals)
-
-
 def networks(
     ensemble: str,
     n_in: int,
@@ -144,12 +126,6 @@ def preactivations(
         size2 = (c_w * (act.f(z) ** 2).sum(1)).astype(z.dtype)
 
 
-def pairs(x, y) -> np.ndarray:
-    """Return the mean of x_i y_j over the pairs i ≠ j of the last axis: (…, n), (…, n) → (…)."""
-    n = x.shape[-1]
-    return (x.sum(-1) * y.sum(-1) - (x * y).sum(-1)) / (n * (n - 1))
-
-
 def check_shape(n: int, depth: int, networks: int, numbers: int, dtype=np.float64, budget: int = 16 * BUDGET):
     """Raise one clear sentence for an ensemble that cannot be measured: width, depth, precision, memory.
 
@@ -187,7 +163,7 @@ def two_point(
 ) -> dict[str, np.ndarray]:
     """Return per network and layer the means over neurons of z² and over pairs of z_i²z_j²: {"K", "V"}: (networks, depth).
 
-    Sampled without matrices, in chunks; normalised("V", …) turns the two into the vertex. dtype float32 is refused where
+    Sampled without matrices, in chunks; correlators.normalised("V", …) turns the two into the vertex. dtype float32 is refused where
     cancellation leaves no signal.
     """
     check_shape(n, depth, networks, 2 * networks * depth, dtype)
@@ -200,34 +176,3 @@ def two_point(
         parts.append(np.stack([[s.mean(1) for s in squares], [pairs(s, s) for s in squares]]))  # (2, L, R)
     kernel, four = np.concatenate(parts, axis=-1).swapaxes(1, 2)
     return {"K": kernel, "V": four}
-
-
-EXPONENTS = {  # powers of Θ and of K in the denominator, and whether a disconnected part is subtracted
-    "V": (0, 2, 1),
-    "A": (2, 0, 1),
-    "B": (2, 0, 0),
-    "D": (1, 1, 1),
-    "F": (1, 1, 0),
-    "P": (2, 0, 0),
-    "Q": (2, 0, 0),
-    "R": (3, -1, 0),
-    "S": (3, -1, 0),
-    "T": (3, -1, 0),
-    "U": (3, -1, 0),
-}
-
-
-def normalised(tensor: str, statistics: dict[str, np.ndarray], n: int) -> np.ndarray:
-    """Return samples (networks, depth) whose mean is the normalised tensor, with the spread of that estimate.
-
-    X̃ = n[mean(x)/(Θᵃ Kᵇ) − c] with Θ and K the means over networks (Day et al. 2023, 2310.07765, released code); each
-    sample carries its share of the error of Θ and K (delta method), so that a t-test on the samples is one on X̃.
-    """
-    a, b, c = EXPONENTS[tensor]
-    x = statistics[tensor]
-    level, shift = 1.0, 0.0
-    for power, name in ((a, "H"), (b, "K")):
-        if power:
-            mean = statistics[name].mean(axis=0)
-            level, shift = level * mean**power, shift + power * (statistics[name] - mean) / mean
-    return n * ((x - x.mean(axis=0) * shift) / level - c)

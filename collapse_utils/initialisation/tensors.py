@@ -26,7 +26,7 @@ def tensors(
     biases=None,
     budget: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return per network and layer what orthogonal.normalised() turns into V, A, …, U: {name: (networks, depth)}.
+    """Return per network and layer what correlators.normalised() turns into V, A, …, U: {name: (networks, depth)}.
 
     order 1 goes up to the NTK (V, A, B, D, F), 2 to dH (P, Q), 3 to ddH (R, S, T, U). act has f, d1, d2, d3; draw(r) gives the
     weights [(r, n, n_0), (r, n, n), …] of r networks; x (n_0,) the input; rates_b (depth,). slip=True repeats the released code's

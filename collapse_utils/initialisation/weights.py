@@ -1,4 +1,4 @@
-"""The ensemble of orthogonal matrices from which the networks at initialisation and in training draw their weights."""
+"""Weights from standard normals: orthogonal matrices, uniformly distributed (Haar), and layers of Gaussian or Haar weights."""
 
 import numpy as np
 
@@ -13,3 +13,22 @@ def haar(normals) -> np.ndarray:
     q, r = np.linalg.qr(normals.swapaxes(-1, -2) if wide else normals)
     q = q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
     return q.swapaxes(-1, -2) if wide else q
+
+
+def weights(ensemble: str, normals, c_w: float, rectangular: str | None = None) -> np.ndarray:
+    """Return weight matrices (…, n_out, n_in) of an ensemble from standard normals of that shape.
+
+    gaussian: variance C_W/n_in. haar: √C_W times a uniform orthogonal matrix; a layer that is not square needs
+    rectangular="semi-orthogonal", √(C_W max(1, n_out/n_in)) times a uniform semi-orthogonal matrix. Both scale the mean
+    of (Wx)_i² to C_W|x|²/n_in. Raises ValueError for another ensemble or a rectangular Haar layer without the rule.
+    """
+    n_out, n_in = normals.shape[-2:]
+    if ensemble == "gaussian":
+        return np.sqrt(c_w / n_in) * normals
+    if ensemble != "haar":
+        raise ValueError(f"weights: the ensemble must be gaussian or haar; got {ensemble!r}.")
+    if n_out != n_in and rectangular != "semi-orthogonal":
+        raise ValueError(
+            f"weights: a Haar layer that is not square needs rectangular='semi-orthogonal'; got {n_out} × {n_in} and {rectangular!r}."
+        )
+    return np.sqrt(c_w * max(1.0, n_out / n_in)) * haar(normals)

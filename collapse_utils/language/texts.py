@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from collapse_utils import mirror
-from collapse_utils.language.tokens import END, cut
+from collapse_utils.language.tokens import END, MARK, cut
 
-MARK = "<|endoftext|>"
 PASSAGE = 24  # words in a row that make two documents share a passage
 STORIES = "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/f54c09fd23315a6f9c86f9dc80f725de7d8f9c64/"
 OFFICIAL = {  # name → file in the mirror, its digest, and where it is published

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 END = 0
+MARK = "<|endoftext|>"  # stands for END where documents are text
 
 
 class Rows:

@@ -1,4 +1,4 @@
-"""What a small language model can be asked: its loss, a cloze from any text, BLiMP and LAMBADA from the mirror."""
+"""What a small language model can be asked: its loss, a cloze from any text, BLiMP, LAMBADA; and where it falls to chance."""
 
 import json
 import zipfile
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import curve_fit
+from scipy.stats import t as student
 
 from collapse_utils import mirror
 
@@ -173,6 +175,23 @@ def harness(model, tokenizer, tasks: Sequence[str], n: int | None = None) -> dic
         raise ImportError("harness: lm-evaluation-harness must be installed; run `pip install lm_eval`.") from None
     served = HFLM(pretrained=model, tokenizer=tokenizer)
     return lm_eval.simple_evaluate(model=served, tasks=list(tasks), limit=n)["results"]
+
+
+def logistic(f, fc: float, w: float, whole: float, chance: float):
+    """Return c + (a_0 − c)/(1 + exp((f − f_c)/w)), from a_0 to chance c, half-way at the fraction f_c."""
+    return chance + (whole - chance) / (1 + np.exp(np.clip((np.asarray(f) - fc) / w, -50, 50)))
+
+
+def transition(fractions: np.ndarray, accuracy: np.ndarray, chance: float) -> np.ndarray:
+    """Return the fraction f_c and the width w of the logistic curve nearest to the accuracies, the first that of the whole."""
+    curve = lambda f, fc, w: logistic(f, fc, w, accuracy[0], chance)  # noqa: E731
+    return curve_fit(curve, fractions, accuracy, p0=(0.3, 0.1), bounds=([-1, 1e-3], [3, 2]))[0]
+
+
+def spearman_point(k: int, level: float = 0.05) -> float:
+    """Return the one-sided critical value of Spearman's coefficient for k pairs, by Student's law."""
+    t = student.ppf(1 - level, k - 2)
+    return float(t / np.sqrt(k - 2 + t**2))
 
 
 def _keys_and_values(cache) -> bool:

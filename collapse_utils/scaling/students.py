@@ -6,7 +6,7 @@ import numpy as np
 
 
 def second_moments(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return eigenvalues (m,), second (m, 2, 2) and rest (2, 2) as theory.sources.two_sources wants them, from rows.
+    """Return eigenvalues (m,), second (m, 2, 2) and rest (2, 2) as theory.ridge.two_sources wants them, from rows.
 
     z (N, m) are features and labels (2, N, k) the real and the synthetic ones. Least squares on all N rows, its own estimation error
     R/(Nλ) subtracted from the products of weights: unbiased given the rows. Raises ValueError unless N > m.
