@@ -16,7 +16,7 @@ SCALES = ("smoke", "laptop")
 UNSEEN = {  # laws that no run on a laptop is large enough to see bent, with the reason
     "depth.skip_vertex": "PDLT-14d measures it to 36 % at smoke and to 23 % at laptop scale; at the scale gpu of scales.yml, which has not "
     "been run, a hundred thousand networks would measure it to 5 %.",
-    "criticality.tangent_shift": "PDLT-10b is bounded by half of it, at width 20, where the next order counts: a tenth of it is 0.002 of the kernel, "
+    "fluctuations.tangent_shift": "PDLT-10b is bounded by half of it, at width 20, where the next order counts: a tenth of it is 0.002 of the kernel, "
     "below the test's slack at laptop scale (0.009); to see it at a width where the first order rules needs some ten million networks.",
 }
 fork = multiprocessing.get_context("fork")
