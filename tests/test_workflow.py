@@ -298,7 +298,7 @@ def test_a_theory_bent_by_ten_per_cent_fails_and_is_reported(copy):
 
 def test_a_docstring_reruns_nothing_and_code_does(copy):
     before = chapters_key(copy)
-    path = copy / "collapse_utils" / "linear.py"
+    path = copy / "collapse_utils" / "solvable" / "linear.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"""Return', '"""Give back', 1), encoding="utf-8")
     assert chapters_key(copy) == before
