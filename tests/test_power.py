@@ -132,6 +132,8 @@ def test_the_declared_parameter_multiplies_the_samples(chapter):
             ratio = 1 if claim.get("samples") == "fixed" else known[0][name] / known[1][name]
             if id_ == "GER-14a":  # a sample for each step of a run, from one fit to the next
                 ratio *= (known[0]["n_fits"] - 1) / (known[1]["n_fits"] - 1)
+            if id_ == "KAZ-10e":  # smaller samples have more chains, as many more as the largest is larger
+                ratio *= known[0]["largest"] / known[1]["largest"]
             assert large / small == pytest.approx(ratio), (id_, name)
     assert all(claim["samples"] == "fixed" for claim in STATISTICAL.values() if "samples" in claim)
 
@@ -263,6 +265,7 @@ def test_a_chapter_decides_itself_within_the_cap(tmp_path):
     said = run(30)
     assert "run 2 of at most 3" in said
     last = said[said.rindex("of at most 3") :]
-    assert re.findall(r"^DEY-\d +(\w+)", last, re.M).count("inconclusive") == 0
-    assert len(re.findall(r"^DEY-", last, re.M)) == 3
+    words = re.findall(r"^DEY-\w+ +(\w+)", last, re.M)
+    assert len(words) == len(chapters.published("estimators", "smoke", "verdicts"))
+    assert "inconclusive" not in words
     assert "stopped" not in said
