@@ -30,15 +30,18 @@ def inputs(notebook: dict, package: definitions.Package | None = None) -> dict:
     """
     package, cells = package or definitions.package(), code_cells(notebook)
     declared = [cell["id"] for cell in notebook["cells"] if _tagged(cell, "parameters")]
-    texts = _texts(package, {id_: source for id_, source in cells.items() if id_ not in declared})
+    trees = {id_: ast.parse(source) for id_, source in cells.items()}
+    texts = _texts(package, {id_: tree for id_, tree in trees.items() if id_ not in declared})
     reached = [key for key in package.reached(texts.values()) if _module(key) != GUARDS]
-    trees = [ast.parse(source) for source in cells.values()]
     words = {
-        node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        node.value
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     digests = {id_: digest(package.filled(text, (FIGURES, GUARDS))) for id_, text in texts.items()}
     return {
-        "cells": {id_: digests.get(id_) or digest(_values(source)) for id_, source in cells.items()},
+        "cells": {id_: digests.get(id_) or digest(_values(tree)) for id_, tree in trees.items()},
         "uses": {_short(key): package.own(key) for key in reached if _module(key) != FIGURES},
         "figures": {key.partition(":")[2]: package.digests[key] for key in reached if _module(key) == FIGURES},
         "rules": {id_: digest(claim["test"]) for id_, claim in claims.ledger().items() if id_ in words},
@@ -64,20 +67,19 @@ def key(inputs: dict, **others: object) -> str:
     return digest({kind: found for kind, found in inputs.items() if kind != "uses"} | others)
 
 
-def _texts(package: definitions.Package, cells: dict[str, str]) -> dict[str, str]:
+def _texts(package: definitions.Package, trees: dict[str, ast.Module]) -> dict[str, str]:
     """The cells as texts with marks; what one imports, the cells behind it know."""
     scope: dict[str, str] = {}
     texts = {}
-    for id_, source in cells.items():
-        tree = ast.parse(source)
+    for id_, tree in trees.items():
         scope |= definitions.imports(ast.walk(tree))
         texts[id_] = package.text(tree.body, scope)
     return texts
 
 
-def _values(source: str) -> dict[str, str]:
+def _values(tree: ast.Module) -> dict[str, str]:
     """{name: default} of a parameters cell: how a type is written changes no number."""
-    lines = (node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign))
+    lines = (node for node in tree.body if isinstance(node, ast.AnnAssign))
     return {ast.unparse(node.target): ast.unparse(node.value) for node in lines if node.value is not None}
 
 
