@@ -1,5 +1,5 @@
 """The feedback loop of generative models with their own data: regimes, theory, experiments and verdicts."""
 
-from collapse_utils.loop import Generation, feedback_loop
+from collapse_utils.loop import Generation, feedback_loop, follow
 
-__all__ = ["Generation", "feedback_loop"]
+__all__ = ["Generation", "feedback_loop", "follow"]

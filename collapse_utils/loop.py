@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from collapse_utils.rows import size
 
 
@@ -31,3 +33,17 @@ def feedback_loop(
         yield Generation(t, data, model)
         history.append(model.sample(size(real) if draw is None else draw(t + 1), rng))
         data = mix(history, rng)
+
+
+def follow(loop: Iterator[Generation], measure: Callable[[Generation], Any], fits: Any) -> Any:
+    """Return what is measured along a loop at some of its fits: an array (r, k), or one a name where measure returns a dict.
+
+    measure(generation) returns an array (r, …), one value a replicate, or {name: array}. fits is the number of fits, all
+    of which are looked at, or their numbers in ascending order, k of them, the fit on real data being 1.
+    """
+    looked = range(1, fits + 1) if np.ndim(fits) == 0 else [int(fit) for fit in fits]
+    wanted = set(looked)
+    seen = [measure(g) for g in itertools.islice(loop, looked[-1]) if g.t + 1 in wanted]
+    if isinstance(seen[0], dict):
+        return {name: np.stack([values[name] for values in seen], axis=1) for name in seen[0]}
+    return np.stack(seen, axis=1)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass
@@ -71,3 +72,26 @@ def jackknife(groups: np.ndarray, statistic: Callable) -> Moments:
     total = groups.mean(axis=0)
     others = np.array([np.atleast_1d(statistic((k * total - group) / (k - 1))) for group in groups])  # (k, m)
     return Moments(k, np.atleast_1d(statistic(total)), (k - 1) ** 2 * ((others - others.mean(axis=0)) ** 2).sum(axis=0))
+
+
+def of(samples: np.ndarray | Moments) -> Moments:
+    """Return the Moments of samples (replicates, …), or those given."""
+    return samples if isinstance(samples, Moments) else Moments().add(np.asarray(samples, float))
+
+
+def frame(samples: np.ndarray | Moments, unit=1.0, **columns) -> pd.DataFrame:
+    """Return one row a column of samples (replicates, k) or Moments: the columns given, replicates, mean, se.
+
+    columns: values (k,), or one value for all rows. mean and se are divided by unit, a number or (k,).
+    """
+    moments = of(samples)
+    rows = {"replicates": moments.n, "mean": np.atleast_1d(moments.mean / unit), "se": np.atleast_1d(moments.se / unit)}
+    return pd.DataFrame(columns | rows)
+
+
+def slopes(x: np.ndarray, samples: np.ndarray, log: bool = False) -> np.ndarray:
+    """Return the least-squares slope over x (k,) of each row of samples (replicates, k), (replicates,); in log-log where asked."""
+    x, samples = np.asarray(x, float), np.atleast_2d(np.asarray(samples, float))
+    if log:
+        x, samples = np.log(x), np.log(samples)
+    return samples @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()

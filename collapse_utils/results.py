@@ -52,6 +52,13 @@ def number(key: str, name: str, column: str, spec: str = ".3g", **where: Any) ->
     display(bundle, raw=True, metadata=metadata)
 
 
+def numbers(name: str, specs: dict[str, str], **where: Any) -> None:
+    """Glue several cells of one row of a published table: {key: "column:format"}, e.g. {"last": "mean:.2f", "last-se": "se:.3f"}."""
+    for key, spec in specs.items():
+        column, _, spec = spec.rpartition(":")
+        number(key, name, column, spec, **where)
+
+
 @dataclass(frozen=True)
 class Data:
     """The data sets that a notebook read, by name, with their hashes, for its run card."""

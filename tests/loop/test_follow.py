@@ -1,0 +1,83 @@
+"""What a chapter writes again and again: along a loop, means with their errors, slopes, numbers for the prose."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from collapse_utils import Generation, follow, moments, plot, results
+
+PATH = np.array([[1.0, 2.0, 4.0, 8.0], [3.0, 3.0, 5.0, 9.0], [2.0, 1.0, 6.0, 7.0]])  # (replicates, fits)
+
+
+def loop():
+    """Generations whose model is what was to be measured, without an end: whoever asks for too many gets an IndexError."""
+    t = 0
+    while True:
+        yield Generation(t, None, PATH[:, t])
+        t += 1
+
+
+def test_follow_stacks_what_is_measured_at_every_fit():
+    assert np.array_equal(follow(loop(), lambda g: g.model, 4), PATH)
+    assert np.array_equal(follow(loop(), lambda g: np.outer(g.model, [1, 2]), 2)[:, :, 1], 2 * PATH[:, :2])
+
+
+def test_follow_looks_at_the_fits_asked_for_and_at_no_later_one():
+    measured = []
+    found = follow(loop(), lambda g: measured.append(g.t) or {"value": g.model, "double": 2 * g.model}, np.array([1, 3]))
+    assert measured == [0, 2]
+    assert np.array_equal(found["value"], PATH[:, [0, 2]])
+    assert np.array_equal(found["double"], 2 * PATH[:, [0, 2]])
+
+
+def test_a_frame_has_a_row_for_each_column_of_the_samples():
+    table = moments.frame(PATH, unit=2.0, regime="replace", n=np.arange(1, 5))
+    assert list(table.columns) == ["regime", "n", "replicates", "mean", "se"]
+    assert np.allclose(table["mean"], PATH.mean(0) / 2)
+    assert np.allclose(table["se"], PATH.std(0, ddof=1) / 3**0.5 / 2)
+    assert set(table["replicates"]) == {3}
+    assert table.equals(moments.frame(moments.Moments().add(PATH[:1]).add(PATH[1:]), 2.0, regime="replace", n=np.arange(1, 5)))
+
+
+def test_slopes_are_those_of_polyfit():
+    x = np.array([1.0, 2.0, 4.0, 7.0])
+    assert np.allclose(moments.slopes(x, PATH), np.polyfit(x, PATH.T, 1)[0])
+    assert np.allclose(moments.slopes(x, PATH, log=True), np.polyfit(np.log(x), np.log(PATH.T), 1)[0])
+    assert moments.slopes(x, x**-0.7, log=True) == pytest.approx([-0.7])
+
+
+def test_numbers_are_columns_of_one_row(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        results, "number", lambda key, name, column, spec, **where: seen.update({key: (name, column, spec, where)})
+    )
+    results.numbers("paths", {"last": "mean:.2f", "last-share": "share, all:.0%"}, n=3)
+    assert seen == {"last": ("paths", "mean", ".2f", {"n": 3}), "last-share": ("paths", "share, all", ".0%", {"n": 3})}
+
+
+@pytest.mark.parametrize("samples", [PATH, moments.Moments().add(PATH)], ids=["samples", "moments"])
+def test_points_stand_at_the_means_with_two_standard_errors(samples):
+    fig, ax = plot.figure(xlabel="fits", ylabel="loss")
+    plot.measured(ax, range(4), samples, "accumulate_subsample", unit=2.0)
+    points, _, (bars,) = ax.containers[0]
+    error = PATH.std(0, ddof=1) / 3**0.5
+    assert np.allclose(points.get_ydata(), PATH.mean(0) / 2)
+    assert np.allclose([segment[1, 1] - segment[0, 1] for segment in bars.get_segments()], 2 * error)
+    assert (points.get_color(), points.get_marker()) == (plot.COLOURS["accumulate_subsample"], "^")
+    assert ax.get_legend_handles_labels()[1] == ["accumulate-subsample"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("fits", "loss")
+    plt.close(fig)
+
+
+def test_a_table_of_means_is_drawn_with_its_own_errors_and_runs_are_labelled_once():
+    fig, (left, right) = plot.figure(2, xlabel="fits", ylabel="loss")
+    table = pd.DataFrame({"mean": [1.0, 2.0], "se": [0.1, 0.2]})
+    plot.measured(left, [1, 2], table["mean"], 1, "wide", table["se"], linestyle="-")
+    assert np.allclose([np.ptp(segment[:, 1]) for segment in left.containers[0][2][0].get_segments()], [0.4, 0.8])
+    plot.seeds(right, range(4), PATH, "replace")
+    assert len(right.lines) == 4
+    assert np.allclose(right.lines[-1].get_ydata(), PATH.mean(0))
+    assert right.get_legend_handles_labels()[1] == ["replace"]
+    assert (right.get_xlabel(), right.get_ylabel()) == ("fits", "")
+    plt.close(fig)
