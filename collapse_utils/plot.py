@@ -3,6 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from collapse_utils.panels import Panels
+
 COLOURS = {
     "replace": "#D55E00",
     "accumulate": "#0072B2",
@@ -51,7 +53,7 @@ def figure(n_panels: int = 1, size: tuple[float, float] | None = None, xlabel: s
     """
     plt.rcParams.update(LOOK)
     size = size or (5.0 if n_panels == 1 else 4.2 * n_panels, 3.4)
-    fig, axes = plt.subplots(1, n_panels, figsize=size, layout="constrained", **kwargs)
+    fig, axes = plt.subplots(1, n_panels, figsize=size, layout="constrained", FigureClass=Panels, **kwargs)
     for ax in np.ravel(axes):
         ax.set_xlabel(xlabel)
     np.ravel(axes)[0].set_ylabel(ylabel)

@@ -8,7 +8,8 @@ from collapse_utils import claims
 from workflow import definitions
 from workflow.definitions import ROOT, digest
 
-FIGURES, GUARDS = "plot", "params"  # a change in the first makes figures stale, one in the second nothing: it only refuses
+FIGURES = ("plot", "panels")  # a change in them makes figures stale
+GUARDS = "params"  # and one in it nothing: it only refuses
 READS = "⟦collapse_utils.mirror:project_file⟧"  # what reads a file of the project, in a cell or a definition
 READ = re.compile(rf"func={READS}, args=\[Constant\(value='([^']+)'\)\]")
 
@@ -39,11 +40,11 @@ def inputs(notebook: dict, package: definitions.Package | None = None) -> dict:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    digests = {id_: digest(package.filled(text, (FIGURES, GUARDS))) for id_, text in texts.items()}
+    digests = {id_: digest(package.filled(text, (*FIGURES, GUARDS))) for id_, text in texts.items()}
     return {
         "cells": {id_: digests.get(id_) or digest(_values(tree)) for id_, tree in trees.items()},
-        "uses": {_short(key): package.own(key) for key in reached if _module(key) != FIGURES},
-        "figures": {key.partition(":")[2]: package.digests[key] for key in reached if _module(key) == FIGURES},
+        "uses": {_short(key): package.own(key) for key in reached if _module(key) not in FIGURES},
+        "figures": {key.partition(":")[2]: package.digests[key] for key in reached if _module(key) in FIGURES},
         "rules": {id_: digest(claim["test"]) for id_, claim in claims.ledger().items() if id_ in words},
         "files": {file: _content(file) for file in _files([*texts.values(), *(package.texts[key] for key in reached)])},
     }

@@ -81,3 +81,25 @@ def test_a_table_of_means_is_drawn_with_its_own_errors_and_runs_are_labelled_onc
     assert right.get_legend_handles_labels()[1] == ["replace"]
     assert (right.get_xlabel(), right.get_ylabel()) == ("fits", "")
     plt.close(fig)
+
+
+def test_a_figure_hands_on_each_panel_and_is_left_as_it_was():
+    fig, (left, right) = plot.figure(2, sharey=True, ylabel="loss")
+    plot.theory(left, [1, 2], [1, 2], "left")
+    plot.measured(right, range(4), PATH, "replace")
+    before = fig.canvas.buffer_rgba().tobytes() if fig.canvas.draw() is None else b""
+    panels = fig.panels()
+    fig.canvas.draw()
+    assert fig.canvas.buffer_rgba().tobytes() == before
+    assert len(panels) == 2
+    assert ["<!-- left -->" in svg for svg in panels] == [True, False]
+    assert ["<!-- loss -->" in svg for svg in panels] == [True, True]  # a shared axis is named on both
+    assert all(svg.count("<!-- 2 -->") >= 1 for svg in panels)  # and has its numbers
+    plt.close(fig)
+
+
+def test_a_bar_of_colours_stays_with_its_panels():
+    fig, (left, right) = plot.figure(2)
+    fig.colorbar(left.imshow(PATH), ax=[left, right])
+    assert len(fig.panels()) == 1
+    plt.close(fig)
