@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from apart import in_turns
 
+from benchmarks.apart import in_turns
 from collapse_utils.language import decoding, texts, transformer as language
 from collapse_utils.language.tokens import END, counted, lengths
 from collapse_utils.parallel import each

@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from apart import in_turns
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.apart import in_turns
 from collapse_utils.images import vae
 from collapse_utils.images.convolution import Down, Up
 from collapse_utils.training import Recipe

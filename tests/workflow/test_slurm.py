@@ -9,8 +9,8 @@ import time
 import pandas as pd
 import pytest
 import yaml
-from test_sweeps import SMALL, command, copy, run, write  # noqa: F401
 
+from tests.workflow.test_sweeps import SMALL, command, copy, run, write  # noqa: F401
 from workflow.cards import ROOT
 
 pytestmark = pytest.mark.skipif(

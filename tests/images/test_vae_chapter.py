@@ -8,10 +8,10 @@ import numpy as np
 import papermill
 import pytest
 import torch
-from test_vae import write_faces, write_idx
 
 from collapse_utils.images import pictures as images, vae
 from collapse_utils.training import Recipe
+from tests.images.test_vae import write_faces, write_idx
 from workflow import chapters, sweeps
 
 pytestmark = pytest.mark.usefixtures("one_thread")

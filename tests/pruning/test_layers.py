@@ -4,13 +4,13 @@ import re
 import socket
 import time
 
-import architectures
 import numpy as np
 import pytest
 import torch
 import transformers
 
 from collapse_utils.pruning import distances, layers as pruning, pretrained
+from tests.pruning import architectures
 
 LAYERS, WIDTH, VOCABULARY = 6, 32, 64
 COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}

@@ -1,7 +1,8 @@
 """The table of architectures is what is found: every causal language model of `transformers`, cut, generated, saved, loaded."""
 
-import architectures
 import pytest
+
+from tests.pruning import architectures
 
 SOME = ("bloom", "llama", "lfm2", "diffllama")  # of every sort one, in every run
 

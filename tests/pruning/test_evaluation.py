@@ -8,7 +8,6 @@ import types
 import zipfile
 from pathlib import Path
 
-import architectures
 import numpy as np
 import pytest
 import torch
@@ -20,6 +19,7 @@ from collapse_utils.language import docstrings, texts
 from collapse_utils.language.tokens import cut
 from collapse_utils.pruning import evaluation as exams, layers as pruning, pretrained
 from shipped.trigram import KneserNey
+from tests.pruning import architectures
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", ".", "a", "house"]
 
@@ -237,7 +237,7 @@ def test_the_trigram_is_a_law_and_knows_its_source(seed):
 
 
 def test_rows_of_the_shipped_text_belong_to_no_training_document():
-    card = json.loads((Path(__file__).parents[1] / "shipped/deep-thin/card.json").read_text())
+    card = json.loads((Path(__file__).parents[2] / "shipped/deep-thin/card.json").read_text())
     assert not set(card["held out"]) & set(card["validation"])
     held, other = docstrings.read(card["held out"][:40]), docstrings.read(card["validation"][:40])
     passages = [

@@ -224,7 +224,7 @@ def test_killed_anywhere_the_rerun_has_bit_identical_losses(tmp_path):
     """SIGKILL while a model trains (a checkpoint every 4 steps), between that and sampling, and in the midst of sampling."""
     script = f"""import sys, time, torch; sys.path.insert(0, {str(Path(__file__).parent)!r})
 torch.set_num_threads(1)
-import test_language as t
+import test_transformer as t
 from collapse_utils.language import decoding, transformer as language
 from collapse_utils import training
 from pathlib import Path
@@ -267,7 +267,7 @@ torch.set_num_threads(1)
 import numpy as np
 from accelerate import Accelerator
 from collapse_utils.language import transformer as language
-import test_language as t
+import test_transformer as t
 accelerator = Accelerator(cpu=True)
 fit = language.pretrain("llama-tiny", t.V, t.L, t.RECIPE, accelerator=accelerator)
 model = fit(t.corpus(n=65), np.random.default_rng(2))
