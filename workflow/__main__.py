@@ -1,17 +1,12 @@
 """The verbs behind the Makefile: python -m workflow book | read | run | sweep | compare | cost | publish (see --help)."""
 
 import argparse
-import json
 import os
 import pkgutil
-import re
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, check, compare, costs, engine, files, gather, power, publish, scorecard, sweeps
+from workflow import chapters, check, compare, costs, engine, files, gather, power, publish, render, sweeps, verdicts
 from workflow.execute import ExecutionError
 
 EXECUTOR = "snakemake_executor_plugin_"
@@ -113,24 +108,17 @@ def book(args) -> int:
     """
     runs, failed = _execute_chapters(args)
     wrong = _judge(runs)
-    home = _home(args) if args.set else chapters.ROOT
-    status = _render(runs, pages=args.scale != "smoke" or bool(args.set), home=home)
-    print(scorecard.summary())
+    home = render.home(args.scale, args.chapter, args.set) if args.set else chapters.ROOT
+    status = render.book(runs, pages=args.scale != "smoke" or bool(args.set), home=home)
+    print(verdicts.summary())
     if status == 0:
         print(f"The book: {(home / '_build' / 'html' / 'index.html').relative_to(chapters.ROOT)}")
     return 1 if failed or wrong or status else 0
 
 
-def _home(args) -> Path:
-    """The folder of a build with other parameters, one for each scale, chapters and parameters."""
-    words = "-".join(" ".join([args.scale, args.chapter, args.set]).split())
-    plain = re.sub(r"[^\w.=,-]", "_", words)[:100]
-    return chapters.ROOT / "_build" / "custom" / (plain if plain == words else f"{plain}-{cards.digest(words)}")
-
-
 def read(args) -> int:
     """Render the book with the published outputs and execute nothing."""
-    status = _render([], pages=False, home=chapters.ROOT)
+    status = render.book([], pages=False, home=chapters.ROOT)
     if status == 0:
         print("The book: _build/html/index.html")
     return status
@@ -236,56 +224,10 @@ def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
     for done in runs:
         if show:
             print("\n".join(power.lines(done)), flush=True)
-        for difference in scorecard.differences(done):
+        for difference in verdicts.differences(done):
             print(f"{done.chapter} ({done.scale}) {difference}", file=sys.stderr)
             wrong = True
     return wrong
-
-
-def _render(runs: list[chapters.Run], pages: bool, home: Path) -> int:
-    """Build the HTML in home/_build/html unless nothing that it shows has changed; return jupyter-book's exit code."""
-    chapters.BUILD.mkdir(exist_ok=True)
-    shown = {done.chapter: {"rerun": str(done.folder), "pages": pages} for done in runs}
-    (chapters.BUILD / "shown.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
-    files = [
-        path
-        for top in ("book", "notebooks", "results", "sweeps", "workflow")
-        for path in sorted((chapters.ROOT / top).rglob("*"))
-        if path.is_file()
-    ]
-    files += [chapters.ROOT / name for name in ("_config.yml", "_toc.yml", "constraints.txt")]
-    files = [path for path in files if "__pycache__" not in path.parts]
-    key = cards.digest([shown, [(str(path.relative_to(chapters.ROOT)), cards.digest(path.read_bytes())) for path in files]])
-    out = home / "_build" / "html"
-    stamp = home / "_build" / "html.key"
-    if stamp.exists() and stamp.read_bytes() == key.encode() and (out / "index.html").exists():
-        return 0
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(out, ignore_errors=True)
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(chapters.BUILD / "shown.json", stamp.with_name("shown.json"))  # what `compare` reads
-    command = [
-        str(Path(sys.executable).with_name("jupyter-book")),
-        "build",
-        ".",
-        "--path-output",
-        str(home),
-        "--all",
-        "-W",
-        "-n",
-        "--keep-going",
-        "-q",
-    ]
-    done = subprocess.run(
-        command, cwd=chapters.ROOT, env=os.environ | {"PYTHONPATH": str(chapters.ROOT)}, capture_output=True, text=True
-    )
-    (chapters.BUILD / "jupyter-book.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-    problems = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
-    if done.returncode == 0:
-        stamp.write_text(key)
-    else:
-        print("\n".join([*problems[:20], "The book was not built; the log: .build/jupyter-book.log"]), file=sys.stderr)
-    return done.returncode
 
 
 if __name__ == "__main__":

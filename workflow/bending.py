@@ -1,9 +1,8 @@
-"""The bending table: which verdict notices which bent law, measured chapter by chapter, kept in results/bending, shown as a page."""
+"""The bending table: which verdict notices which bent law, measured chapter by chapter, kept in results/bending."""
 
 import argparse
 import dataclasses
 import functools
-import html
 import json
 import multiprocessing
 import sys
@@ -96,56 +95,6 @@ def stale() -> list[str]:
     tables = sorted(FOLDER.glob("*/*.json"))
     changed = [path for path in tables if files.json(path)["key"] != fingerprint(planned(path.stem, path.parent.name))]
     return sorted({path.stem for path in changed})
-
-
-def markdown() -> str:
-    """Return the page's summary and its two tables, laws and regimes, as MyST Markdown."""
-    laws, arms = by_name(list(bent.laws())), by_name(list(bent.arms()))
-    turned = {id_ for own in laws.values() for row in own for id_ in row["turned"]}
-    small = len(laws) - len(blank({name: [row for row in own if row["scale"] == "smoke"] for name, own in laws.items()}))
-    said = (
-        f"{len(laws)} laws: {small} are noticed at smoke scale, {len(laws) - small - len(blank(laws))} at laptop scale, "
-        f"{len(blank(laws))} by no verdict. {len(turned)} claims turned under one bend or another. "
-        f"The table took {sum(row['seconds'] for row in measured()) / 60:.0f} minutes on one core."
-    )
-    old = f" **Measured with earlier code:** {', '.join(stale())}." if stale() else ""
-    return f"{said}{old}\n\n## Laws\n\n{_table('law', laws)}\n\n## Regimes\n\n{_table('regime', arms)}"
-
-
-def _table(head: str, found: dict[str, list[dict]]) -> str:
-    order = [*blank(found), *(name for name in found if name not in blank(found))]
-    body = "".join(_row(name, found[name]) for name in order if found[name])
-    heads = "".join(
-        f"<th>{text}</th>" for text in (head, "verdicts that turn", "evidence moves, verdict stays", "nothing rests on it")
-    )
-    table = f'<div class="table-wrap"><table class="verdicts"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
-    return f"```{{raw}} html\n{table}\n```"
-
-
-def _row(name: str, own: list[dict]) -> str:
-    turned = (
-        "; ".join(_link(row, ", ".join(_turned(row))) for row in own if row["turned"]) or f"<b>none</b>. {UNSEEN.get(name, '')}"
-    )
-    moved = "; ".join(_link(row, ", ".join(row["moved"])) for row in own if row["moved"]) or "–"
-    idle = "; ".join(_link(row, _idle(row)) for row in own if not (row["turned"] or row["moved"])) or "–"
-    return f"<tr><td>{name}</td><td>{turned}</td><td>{moved}</td><td>{idle}</td></tr>"
-
-
-def _turned(row: dict) -> list[str]:
-    """The verdicts that turned; with a minus where the law had to be lowered."""
-    return [f"{id_} (−)" if factor < 1 else id_ for id_, (_, _, factor) in row["turned"].items()]
-
-
-def _idle(row: dict) -> str:
-    """A chapter that uses the law and judges nothing by it; where an assertion notices, or a cell does not end, with the cell."""
-    seen = [f"rival of {id_}" for id_ in row["rival"]] + [f"assertion in {cell}" for cell in row["broken"]]
-    seen += [f"{cell} does not end" if "no end" in error else f"{cell} stops" for cell, error in row["stopped"].items()][:1]
-    return row["chapter"] + (f" ({', '.join(seen)})" if seen else "")
-
-
-def _link(row: dict, text: str) -> str:
-    scale = "" if row["scale"] == "smoke" else f" <small>{row['scale']}</small>"
-    return f'<a href="../{chapters.page(row["chapter"])}.html#verdicts">{html.escape(text)}</a>{scale}'
 
 
 def _in_its_own_process(chapter: str, scale: str, law: str) -> None:

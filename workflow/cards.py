@@ -52,7 +52,12 @@ def inputs(notebook: dict, package: definitions.Package | None = None) -> dict:
 
 def changed(card: dict, notebook: dict, package: definitions.Package | None = None) -> list[str]:
     """Return what differs between a card and the notebook and package beside it, e.g. 'cell judge-main', '`linear.risk`'."""
-    now, known = inputs(notebook, package), {"cells": "cell", "rules": "rule of", "files": "file"}
+    return differing(card, inputs(notebook, package))
+
+
+def differing(card: dict, now: dict) -> list[str]:
+    """Return what differs between a card and inputs, as `changed` does."""
+    known = {"cells": "cell", "rules": "rule of", "files": "file"}
     found = [
         f"{word} {name}"
         for kind, word in known.items()

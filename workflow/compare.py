@@ -1,12 +1,14 @@
 """Two builds of the book side by side: parameters, verdicts and numbers that differ."""
 
-import html
 from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
 
 from workflow import chapters, files
 
 CUSTOM = chapters.ROOT / "_build" / "custom"
-STYLE = "body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}td,th{border-bottom:1px solid #999;padding:.3em .7em;text-align:left;vertical-align:top}.wrap{overflow-x:auto}:root{color-scheme:light dark}"
+TEMPLATES = Environment(loader=FileSystemLoader(chapters.ROOT / "book" / "_ext" / "collapse_book" / "templates"), autoescape=True)
+KINDS = ("parameter ", "number ")  # what is no verdict
 
 
 def runs(name: str) -> dict[str, Path]:
@@ -38,26 +40,16 @@ def rows(first: Path, second: Path) -> list[tuple[str, str, str]]:
 def page(first: str, second: str) -> tuple[Path, list[str]]:
     """Write the page of two builds; return its place, and the verdicts that differ, one sentence each."""
     builds, words = [runs(name) for name in (first, second)], [name or "published" for name in (first, second)]
-    both = [chapter for chapter in builds[0] if chapter in builds[1]]
-    if not both:
+    found = {chapter: rows(*(build[chapter] for build in builds)) for chapter in builds[0] if chapter in builds[1]}
+    if not found:
         raise chapters.ChapterError(f"compare: {words[0]} and {words[1]} have no chapter in common.")
-    parts, said = [], []
-    for chapter in both:
-        found = rows(*(build[chapter] for build in builds))
-        lines = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in found)
-        head = "<tr><th></th>" + "".join(f"<th>{html.escape(word)}</th>" for word in words) + "</tr>"
-        table = f'<div class="wrap"><table>{head}{lines}</table></div>' if found else "<p>Nothing differs.</p>"
-        parts.append(f"<h2>{chapter}</h2>{table}")
-        verdicts = [
-            (what, *(text.split(" (")[0] for text in texts))
-            for what, *texts in found
-            if not what.startswith(("parameter ", "number "))
-        ]
-        said += [
-            f"{chapter}: {what}: {before} in {words[0]}, {now} in {words[1]}" for what, before, now in verdicts if before != now
-        ]
     target = chapters.ROOT / "_build" / "compared.html"
     target.parent.mkdir(exist_ok=True)
-    title = f"What changed: {html.escape(words[0])} and {html.escape(words[1])}"
-    target.write_text(f"<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{''.join(parts)}\n", encoding="utf-8")  # fmt: skip
-    return target, said
+    target.write_text(TEMPLATES.get_template("compared.html").render(builds=words, chapters=found) + "\n", encoding="utf-8")
+    return target, [sentence for chapter in found for sentence in _said(chapter, found[chapter], words)]
+
+
+def _said(chapter: str, found: list[tuple[str, str, str]], words: list[str]) -> list[str]:
+    """The verdicts of a chapter that differ, one sentence each."""
+    judged = [(what, *(text.split(" (")[0] for text in texts)) for what, *texts in found if not what.startswith(KINDS)]
+    return [f"{chapter}: {what}: {a} in {words[0]}, {b} in {words[1]}" for what, a, b in judged if a != b]

@@ -79,17 +79,6 @@ def disk(run: chapters.Run) -> float:
     return sum(path.stat().st_size for path in [chapters.source(run.chapter), *tables]) / 2**20
 
 
-def menu() -> str:
-    """Return the measured cost of every chapter at each published scale, as a Markdown table."""
-    rows = ["| chapter | smoke | laptop | peak memory |", "|---|---|---|---|"]
-    for chapter in chapters.chapters():
-        cards = [chapters.published(chapter, scale, "card") for scale in ("smoke", chapters.PUBLISHED)]
-        walls = [f"{card['wall_s']:.0f} s" if card else "not run" for card in cards]
-        peak = max((card["peak_mb"] for card in cards if card), default=None)
-        rows.append(f"| {{doc}}`/{chapters.page(chapter)}` | {walls[0]} | {walls[1]} | {f'{peak} MB' if peak else '–'} |")
-    return "\n".join(rows)
-
-
 @cache
 def _recorded(chapter):
     """The recorded runs of a chapter, with all their parameters: published ones, those of this machine, published sweeps."""

@@ -1,7 +1,5 @@
-"""What a sweep found: one table of its points, one of their costs, their notebooks, and its page of the book."""
+"""What a sweep found: one table of its points, one of their costs, their notebooks."""
 
-import base64
-import html
 import json
 import os
 import shutil
@@ -10,8 +8,8 @@ import nbformat
 import pandas as pd
 
 from collapse_utils import results
-from workflow import cards, chapters, figures, files, spelling
-from workflow.sweeps import Sweep, listed
+from workflow import cards, chapters, files, spelling
+from workflow.sweeps import Sweep
 
 SWEEPS = chapters.RESULTS / "sweeps"
 WORDS = ("holds", "fails", "inconclusive")
@@ -92,59 +90,6 @@ def _small(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             for kind in [kind for kind in output.get("data", {}) if not kind.startswith("text/")]:
                 del output["data"][kind]
     return notebook
-
-
-def markdown(sweep: Sweep) -> str:
-    """Return the part of a sweep's page that is measured: the question, what was run, the figure, verdicts and files."""
-    folder = SWEEPS / sweep.name
-    if not (folder / "card.json").exists():
-        return f"{sweep.question}\n\nThis sweep has not been run: `make sweep SWEEP={sweep.name}`."
-    table, costs = (files.table(folder / f"{name}.parquet", ["key"]) for name in ("points", "costs"))
-    drawn = [*sweep.points[0], *figures.labels(sweep), *listed(sweep.show.get("theory", []))]
-    if not set(drawn) <= set(table.columns):
-        return (
-            f"{sweep.question}\n\nThe file of this sweep has changed since it was published: `make publish SWEEP={sweep.name}`."
-        )
-    varied = "; ".join(
-        f"`{name}` = {', '.join(figures.short(value) for value in table[name].unique())}" for name in sweep.points[0]
-    )
-    kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
-    old = cards.changed(files.json(folder / "card.json", files.SWEEP)["inputs"], chapters.read(sweep.chapter))
-    note = f" **Measured with earlier code** ({', '.join(old)} changed since)." if old else ""
-    wide, narrow = (base64.b64encode(figures.draw(sweep, table, columns)).decode() for columns in (3, 1))
-    alt = f"{', '.join(figures.labels(sweep).values())} against {figures.words_of(sweep)[sweep.show['x']]} at the {len(table)} points of the sweep"
-    alt += ", in small multiples" * ("panels" in sweep.show) + ("; theory dashed." if "theory" in sweep.show else ".")
-    rows = "".join(
-        f"<tr><td>{row['claim']}</td>" + "".join(f'<td class="verdict {word if row[word] else "not-run"}">{row[word]}</td>' for word in WORDS)
-        + f"<td>{html.escape(row['first failure'])}</td></tr>" for row in verdicts(table).to_dict("records")
-    )  # fmt: skip
-    head = "".join(f"<th>{word}</th>" for word in ("claim", *WORDS, "first failure"))
-    return f"""{sweep.question}
-
-**{len(table)} runs** of {{doc}}`/{chapters.page(sweep.chapter)}` at {sweep.scale} scale: {varied}{"; throughout " + kept if kept else ""}. Together {costs["wall_s"].sum() / 60:.0f} minutes of one core,
-at most {costs["peak_mb"].max():.0f} MB each.{note}
-
-```{{raw}} html
-<figure class="align-center"><picture><source media="(max-width: 600px)" srcset="data:image/png;base64,{narrow}"><img alt="{alt}" src="data:image/png;base64,{wide}"></picture></figure>
-<div class="table-wrap"><table class="scorecard"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
-<details><summary>The {len(table)} points and their notebooks</summary>{_points(sweep, table)}</details>
-<p class="run-line"><a href="../../data/sweeps/{sweep.name}/points.csv" download>points.csv</a> · <a href="../../data/sweeps/{sweep.name}/costs.csv" download>costs.csv</a>.
-<code>make sweep SWEEP={sweep.name}</code> repeats it and leaves each point's whole notebook, with figures, under <code>.build/sweeps/{sweep.name}/</code>, in a folder named by its parameters.</p>
-```
-"""
-
-
-def _points(sweep, table):
-    """The points as a table, each with a link to its executed notebook, or with where a rerun puts it."""
-    names, rows = list(sweep.points[0]), ""
-    for row, key, instance in zip(spelling.rows(sweep.points), table["key"], sweep.instances, strict=True):
-        cells = "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names)
-        link = f'<a href="../../data/sweeps/{sweep.name}/{key}.ipynb" download>notebook, without figures</a>'
-        if not (SWEEPS / sweep.name / "notebooks" / f"{key}.ipynb").exists():
-            link = f"<code>.build/sweeps/{sweep.name}/{html.escape(instance)}/{sweep.chapter}.ipynb</code> after a rerun"
-        rows += f"<tr>{cells}<td>{link}</td></tr>"
-    head = "".join(f"<th>{name}</th>" for name in (*names, "executed notebook"))
-    return f'<div class="table-wrap"><table class="verdicts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _numbers(run):

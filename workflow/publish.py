@@ -6,7 +6,7 @@ import shutil
 
 import nbformat
 
-from workflow import chapters, files, scorecard
+from workflow import chapters, files, verdicts
 
 
 def publish(run: chapters.Run) -> None:
@@ -33,9 +33,9 @@ def publish(run: chapters.Run) -> None:
 
 
 def update_readme() -> None:
-    """Write the scorecard's summary line into the README, between its markers."""
+    """Write the summary of all verdicts into the README, between its markers."""
     path = chapters.ROOT / "README.md"
-    line = f"<!-- summary -->{scorecard.summary()}<!-- /summary -->"
+    line = f"<!-- summary -->{verdicts.summary()}<!-- /summary -->"
     path.write_text(re.sub(r"<!-- summary -->.*<!-- /summary -->", line, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

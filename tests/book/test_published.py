@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from collapse_book import scorecard
 from collapse_utils import claims, results
-from workflow import cards, chapters, scorecard
+from workflow import cards, chapters, verdicts
 
 CHAPTERS = chapters.chapters()
 LAPTOP = chapters.PUBLISHED
@@ -54,21 +55,21 @@ def test_numbers_in_the_prose_follow_from_the_stored_tables(chapter):
 
 
 def test_every_claim_with_a_test_is_judged_where_it_says():
-    judged = scorecard.published()
+    judged = verdicts.published()
     for id_, claim in claims.ledger().items():
         if "test" in claim and claim["least_scale"] in ("smoke", LAPTOP):  # the others read *not run* until they are
             assert id_ in judged, f"{id_} has a test but no verdict"
             assert judged[id_]["chapter"] == claim["chapter"]
-    assert sum(sum(scorecard.counts(source).values()) for source in ("paper", "ours")) == len(claims.ledger())
+    assert sum(sum(verdicts.counts(source).values()) for source in ("paper", "ours")) == len(claims.ledger())
 
 
 def test_every_claim_has_a_row_on_the_scorecard():
-    page = scorecard.markdown()
+    page = "".join(scorecard.papers())
     assert all(f">{id_}<" in page for id_ in claims.ledger())
 
 
 def test_the_readme_says_what_the_scorecard_says():
-    assert f"<!-- summary -->{scorecard.summary()}<!-- /summary -->" in (cards.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- summary -->{verdicts.summary()}<!-- /summary -->" in (cards.ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_changed_rule_or_cell_makes_the_card_stale(monkeypatch):

@@ -45,7 +45,7 @@ def test_every_public_name_is_documented_and_used():
     used = "\n".join("\n".join(cards.code_cells(chapters.read(chapter)).values()) for chapter in CHAPTERS)
     used += "\n".join(
         path.read_text(encoding="utf-8")
-        for path in [*(ROOT / "workflow").glob("*.py"), *(ROOT / "book/_ext").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+        for path in [*(ROOT / "workflow").glob("*.py"), *(ROOT / "book/_ext").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
     )
     inside = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE)
     for module, node in public_names():

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from collapse_utils import claims
-from workflow import __main__ as main, chapters, scorecard, sweeps
+from workflow import __main__ as main, chapters, sweeps, verdicts
 from workflow.cards import ROOT
 
 CHAPTERS = chapters.chapters()
@@ -63,11 +63,11 @@ def test_make_book_runs_judges_and_renders(book):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_no_verdict_is_vacuous_at_smoke_scale_and_none_has_changed(book, chapter):
     run = chapters.plan(chapter, "smoke")
-    verdicts = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
+    judged = json.loads((run.folder / "verdicts.json").read_text(encoding="utf-8"))
     ledger = claims.ledger()
-    undecided = {verdict["id"] for verdict in verdicts if verdict["verdict"] not in ("holds", "fails")}
+    undecided = {verdict["id"] for verdict in judged if verdict["verdict"] not in ("holds", "fails")}
     assert not {id_ for id_ in undecided if ledger[id_]["least_scale"] == "smoke"}
-    assert scorecard.differences(run) == []
+    assert verdicts.differences(run) == []
 
 
 def test_a_second_run_executes_nothing(book):

@@ -24,9 +24,10 @@ import psutil
 import pytest
 import yaml
 
+from collapse_book import figure, scorecard, sweep as pages
 from collapse_utils import claims, plot
 from collapse_utils.params import ParameterError
-from workflow import cards, chapters, costs, figures, files, gather, scorecard, spelling, sweeps
+from workflow import cards, chapters, costs, files, gather, spelling, sweeps, verdicts
 from workflow.cards import ROOT
 
 SMALL = {
@@ -208,15 +209,14 @@ def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(
         for point, instance in zip(sweep.points, sweep.instances, strict=True):
             assert (sweep.folder / instance / f"{sweep.chapter}.ipynb").exists(), point
         gather.publish(sweep, table)
-        page = gather.markdown(sweep)
+        page = "".join(pages.page(sweep))
         assert page.count("data:image/png") == 2
         assert page.count(" download>notebook") == len(runs)
-        verdicts = gather.verdicts(table)
-        assert len(verdicts) > 3
-        assert (verdicts[["holds", "fails", "inconclusive"]].sum(axis=1) == len(runs)).all()
-    assert '["full", "head"]' in gather.markdown(
-        sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | lists, "lists"))
-    )
+        judged = gather.verdicts(table)
+        assert len(judged) > 3
+        assert (judged[["holds", "fails", "inconclusive"]].sum(axis=1) == len(runs)).all()
+    again = sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | lists, "lists"))
+    assert "[&#34;full&#34;, &#34;head&#34;]" in "".join(pages.page(again))
     costs._recorded.cache_clear()
     monkeypatch.setattr(chapters, "RESULTS", tmp_path / "results")
     shutil.rmtree(tmp_path / "build")
@@ -495,22 +495,22 @@ def test_papermill_alone_takes_a_file_of_parameters(copy, tmp_path):
 
 
 def test_figures_have_the_colours_of_the_book_and_words_on_their_axes():
-    assert [figures._regime(label) for label in ("replace, fit 20", "mixture(p), last fit", "accumulate-subsample", "first fit")] == [
+    assert [figure._regime(label) for label in ("replace, fit 20", "mixture(p), last fit", "accumulate-subsample", "first fit")] == [
         "replace", "mixture", "accumulate_subsample", None,
     ]  # fmt: skip
     sweep = sweeps.read("linear_phase")
     table = pd.read_parquet(gather.SWEEPS / "linear_phase" / "points.parquet")
     ax = plt.figure().add_subplot()
-    figures._panel(ax, sweep, table[table["noise"] == 1.0])
+    figure._panel(ax, sweep, table[table["noise"] == 1.0])
     drawn = {bars.get_label(): bars.lines[0] for bars in ax.containers}
     assert drawn["replace, fit 20"].get_color() == plot.COLOURS["replace"]
     assert drawn["accumulate, fit 20"].get_color() == plot.COLOURS["accumulate"]
     assert drawn["accumulate, fit 20"].get_marker() == plot.MARKERS["accumulate"]
     assert any(bars.has_yerr for bars in ax.containers)
     plt.close()
-    assert figures.words_of(sweep)["noise"] == "noise σ"
-    assert figures.words_of(sweep)["n_replicates"] == "n_replicates: independent designs and noises"
-    wide, narrow = (plt.imread(io.BytesIO(figures.draw(sweep, table, columns))).shape for columns in (3, 1))
+    assert figure.words_of(sweep)["noise"] == "noise σ"
+    assert figure.words_of(sweep)["n_replicates"] == "n_replicates: independent designs and noises"
+    wide, narrow = (plt.imread(io.BytesIO(figure.draw(sweep, table, columns))).shape for columns in (3, 1))
     assert wide[1] > wide[0]
     assert narrow[1] < narrow[0]
 
@@ -519,7 +519,7 @@ def test_a_share_is_a_number_on_its_axis_and_a_regime_without_one_a_level():
     sweep = sweeps.read("real_share_vae")
     table = pd.read_parquet(gather.SWEEPS / "real_share_vae" / "points.parquet")
     ax = plt.figure().add_subplot()
-    figures._panel(ax, sweep, table)
+    figure._panel(ax, sweep, table)
     drawn = {bars.get_label(): bars.lines[0] for bars in ax.containers}
     shares = drawn["mixture(p), last fit"].get_xdata().tolist()
     assert shares == [float(name.split("(")[1][:-1]) for name in table["third"] if "mixture" in name]
@@ -587,16 +587,16 @@ def test_published_sweeps_are_fresh_and_shown(name):
     stale = cards.changed(card["inputs"], chapters.read(sweep.chapter))
     said = f"{name} was published before a change of: {', '.join(stale)}; run: make publish SWEEP={name}"
     assert not stale or sweep.official, said  # official files are not everybody's: then the page says it
-    assert bool(stale) == ("Measured with earlier code" in gather.markdown(sweep))
+    assert bool(stale) == ("Measured with earlier code" in "".join(pages.page(sweep)))
     table = pd.read_parquet(gather.SWEEPS / name / "points.parquet")
     assert (table["state"] == "done").all()
     assert table[list(sweep.points[0])].to_dict("records") == sweep.points
-    assert f"<!-- sweep {name} -->" in (ROOT / "book" / "sweeps" / f"{name}.md").read_text(encoding="utf-8")
+    assert f"```{{sweep}} {name}\n```\n" in (ROOT / "book" / "sweeps" / f"{name}.md").read_text(encoding="utf-8")
     listed = gather.SWEEPS / name / "verdicts.json"  # published since sweeps keep them
     for verdict in json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []:
         assert verdict["rule"] == claims.ledger()[verdict["id"]]["test"], verdict["id"]
         assert claims.decide(verdict["rule"], verdict["evidence"]) == (verdict["verdict"], verdict["summary"]), verdict["id"]
-    page = gather.markdown(sweep)
+    page = "".join(pages.page(sweep))
     kept = {path.stem for path in (gather.SWEEPS / name / "notebooks").glob("*.ipynb")}
     assert kept in (set(), set(table["key"]))
     assert all(f"{key}.ipynb" in page for key in kept)
@@ -612,10 +612,10 @@ def test_the_scorecard_shows_what_only_a_sweep_judges(tmp_path, monkeypatch):
     listed = [verdict | {"point": points[0]}, *(other | {"point": point} for point in points)]
     (tmp_path / "sweeps" / "images" / "verdicts.json").write_text(json.dumps(listed), encoding="utf-8")
     monkeypatch.setattr(chapters, "RESULTS", tmp_path)
-    found = scorecard.published()
+    found = verdicts.published()
     assert set(found) == {"DAY-11"}  # two points judge the other: neither is *the* verdict
     assert found["DAY-11"]["scale"] == "laptop, mnist"
-    assert 'href="sweeps/images.html"' in scorecard.markdown()
+    assert 'href="sweeps/images.html"' in "".join(scorecard.papers())
 
 
 def test_costs_follow_the_recorded_runs(monkeypatch):

@@ -4,7 +4,9 @@ import ast
 import io
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from collapse_utils import plot
 from workflow import chapters
@@ -18,33 +20,35 @@ def draw(sweep: Sweep, table: pd.DataFrame, columns: int = 3) -> bytes:
 
     A number with a standard error in the table (`name-se`) has an interval of two of them.
     """
-    import matplotlib.pyplot as plt
-
     done, panels, words = table[table["state"] == "done"], sweep.show.get("panels"), words_of(sweep)
     values = list(done[panels].unique()) if panels else [None]
-    columns = min(columns, len(values))
-    rows = -(-len(values) // columns)
-    width = 3.4 * columns if len(values) > 1 else 5.6
-    plot.figure()  # sets the book's look; its own size is for one panel
-    plt.close()
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width, 3.0 * rows + 0.8), layout="constrained", sharex=True, sharey=True, squeeze=False
-    )
-    for ax, value in zip(axes.flat, values):
+    figure, axes = _axes(len(values), min(columns, len(values)))
+    for ax, value in zip(axes, values, strict=True):
         _panel(ax, sweep, done if panels is None else done[done[panels] == value])
         ax.set(title=f"{words[panels]} = {short(value)}" if panels else "")
         ax.title.set_size(9)
-    for ax in axes.flat[len(values) :]:
-        ax.remove()
     figure.supxlabel(words[sweep.show["x"]], fontsize=10)
     figure.supylabel(sweep.show.get("label", "value"), fontsize=10)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    fits = max(1, int(width * 13 / (5 + max(map(len, labels)))))
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(fits, len(labels)), frameon=False, fontsize=9)
+    handles, named = axes[0].get_legend_handles_labels()
+    fits = max(1, int(figure.get_figwidth() * 13 / (5 + max(map(len, named)))))
+    figure.legend(handles, named, loc="outside upper center", ncols=min(fits, len(named)), frameon=False, fontsize=9)
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110)
     plt.close(figure)
     return stream.getvalue()
+
+
+def _axes(panels: int, columns: int) -> tuple:
+    """A figure in the book's look, and its panels."""
+    rows = -(-panels // columns)
+    width = 3.4 * columns if panels > 1 else 5.6
+    plt.close(plot.figure()[0])  # sets the book's look; its own size is for one panel
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, 3.0 * rows + 0.8), layout="constrained", sharex=True, sharey=True, squeeze=False
+    )
+    for ax in axes.flat[panels:]:
+        ax.remove()
+    return figure, list(axes.flat[:panels])
 
 
 def labels(sweep: Sweep) -> dict[str, str]:
@@ -65,50 +69,56 @@ def words_of(sweep: Sweep) -> dict[str, str]:
 
 def _panel(ax, sweep, part):
     """One panel: measurements as points, theory as thin dashed lines."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     x, lines = sweep.show["x"], sweep.show.get("lines")
-    line_words = sweep.show.get("names", {}).get(lines, lines)
     part, shareless = _shares(part, x)
     curves = [(value, curve.sort_values(x)) for value, curve in part.groupby(lines)] if lines else [(None, part)]
-    named, used, others = not pd.api.types.is_any_real_numeric_dtype(part[x]), [], iter(OTHERS)
+    if words := not pd.api.types.is_any_real_numeric_dtype(part[x]):  # on the axis, in place of numbers
+        curves = [(value, curve.assign(**{x: curve[x].map(short)})) for value, curve in curves]
+    _points(ax, sweep, curves, linewidth=0 if words else 0.6)
+    _levels(ax, sweep, shareless)
+    _theory(ax, sweep, curves)
+    _ticks(ax, sweep, words)
+
+
+def _points(ax, sweep, curves, linewidth):
+    """Measurements with intervals of two standard errors; a second arm of the same regime is drawn hollow."""
+    lines, used, others = sweep.show.get("lines"), set(), iter(OTHERS)
+    words = sweep.show.get("names", {}).get(lines, lines)
     for name, label in labels(sweep).items():
         regime = _regime(label)
         colour, marker = (plot.COLOURS[regime], plot.MARKERS[regime]) if regime else next(others)
+        style = {"color": colour, "marker": marker, "markersize": 4.5, "capsize": 2, "linewidth": linewidth, "elinewidth": 1}
         for value, curve in curves:
-            at = curve[x].map(short) if named else curve[x]
             error = next((2 * curve[one] for one in _errors(name) if one in curve), None)
-            style = {
-                "color": colour,
-                "marker": marker,
-                "markersize": 4.5,
-                "capsize": 2,
-                "linewidth": 0 if named else 0.6,
-                "elinewidth": 1,
-            }
-            face = "white" if colour in used else colour  # a second arm of the same regime is drawn hollow
-            ax.errorbar(
-                at,
-                curve[name],
-                error,
-                label=label if lines is None else f"{label}, {line_words} = {short(value)}",
-                markerfacecolor=face,
-                **style,
-            )
-            used.append(colour)
-        if label.startswith("mixture(p)"):
-            for value, level in zip(shareless[x], shareless[name]):
-                here = label.replace("mixture(p)", value.replace("_", "-"))
-                ax.axhline(level, color=plot.COLOURS.get(value, "0.4"), linestyle=":", linewidth=1.2, label=here)
-    said = set()
+            said = label if lines is None else f"{label}, {words} = {short(value)}"
+            face = "white" if colour in used else colour
+            ax.errorbar(curve[sweep.show["x"]], curve[name], error, label=said, markerfacecolor=face, **style)
+            used.add(colour)
+
+
+def _levels(ax, sweep, shareless):
+    """A dotted line for each regime without a share, beside the points of mixture(p)."""
+    for name, label in labels(sweep).items():
+        for value, level in (
+            zip(shareless[sweep.show["x"]], shareless[name], strict=True) if label.startswith("mixture(p)") else ()
+        ):
+            here = label.replace("mixture(p)", value.replace("_", "-"))
+            ax.axhline(level, color=plot.COLOURS.get(value, "0.4"), linestyle=":", linewidth=1.2, label=here)
+
+
+def _theory(ax, sweep, curves):
+    """Theory as thin dashed lines, each label said once."""
+    style, said = {"color": "black", "linestyle": "--", "linewidth": 0.9, "zorder": 5}, set()
     for name, label in _labels(sweep.show.get("theory", []), lambda _: "theory").items():
         for _, curve in curves:
-            style = {"color": "black", "linestyle": "--", "linewidth": 0.9, "zorder": 5}
-            ax.plot(curve[x].map(short) if named else curve[x], curve[name], label=None if label in said else label, **style)
+            ax.plot(curve[sweep.show["x"]], curve[name], label=None if label in said else label, **style)
             said.add(label)
-    if named:
-        for tick in ax.get_xticklabels():
-            tick.set(rotation=30, ha="right", rotation_mode="anchor")
+
+
+def _ticks(ax, sweep, words):
+    """Words are turned; logarithmic axes have plain numbers at 1, 2 and 5."""
+    for tick in ax.get_xticklabels() if words else ():
+        tick.set(rotation=30, ha="right", rotation_mode="anchor")
     for axis in sweep.show.get("log", ""):
         getattr(ax, f"set_{axis}scale")("log")
         ticks = getattr(ax, f"{axis}axis")

@@ -1,0 +1,41 @@
+"""Sphinx extension of the book: what its pages show of runs, claims and sweeps, and the site around them."""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from collapse_book import bends, chapter, drawing, scorecard, site, sweep
+from workflow import sweeps, verdicts
+
+DIRECTIVES = {
+    "headline": (chapter.figure, 2),
+    "scorecard": (scorecard.papers, 0),
+    "changes": (scorecard.changes, 0),
+    "costs": (scorecard.costs, 0),
+    "bending": (bends.tables, 0),
+    "sweep": (lambda name: sweep.page(sweeps.read(name)), 1),
+}
+
+
+def on_config_inited(app, config):
+    """Name the book and its version in the inventory by which other books link to it; give the pages {{ summary }}."""
+    config.project, config.version, config.release = config.html_title, site.PROJECT["version"], site.PROJECT["version"]
+    config.myst_substitutions = config.myst_substitutions | {"summary": verdicts.summary()}
+
+
+def setup(app):
+    """Register with Sphinx."""
+    for name, (draw, arguments) in DIRECTIVES.items():
+        app.add_directive(name, drawing.directive(draw, arguments))
+    app.connect("config-inited", on_config_inited)
+    app.connect("source-read", chapter.on_source_read)
+    app.connect("html-page-context", site.on_page_context, priority=900)
+    app.connect("build-finished", site.on_build_finished)
+    return {
+        "version": "1",
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+        "env_version": hash(json.dumps(verdicts.shown())),
+    }

@@ -1,0 +1,71 @@
+"""The site around the pages: mathematics without a network, files to download, old addresses, words for search engines."""
+
+import io
+import os
+import shutil
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from docutils import nodes
+
+from collapse_book import chapter as chapter_page
+from collapse_book.drawing import drawn
+from workflow import chapters, gather
+
+PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MOVED = chapters.ROOT / "book" / "moved.yml"
+SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
+REACHABLE = 'tabindex="0" role="group" aria-label="table, scrolls sideways"'
+
+
+def on_build_finished(app, error):
+    """Copy MathJax, the notebooks and the tables behind the figures next to the pages, and leave word at old addresses."""
+    if error or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    shutil.copytree(mathjax, out / "mathjax", dirs_exist_ok=True)
+    _leave_word(out)
+    for chapter in chapters.chapters():
+        target = out / "data" / chapter
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(chapters.source(chapter), target)
+        for table in sorted(chapter_page.folder(chapter).glob("*.parquet")):
+            shutil.copy(table, target)
+            pd.read_parquet(io.BytesIO(table.read_bytes())).to_csv(target / f"{table.stem}.csv", index=False)
+    for table in gather.SWEEPS.glob("*/*.parquet"):
+        target = out / "data" / "sweeps" / table.parent.name
+        target.mkdir(parents=True, exist_ok=True)
+        pd.read_parquet(table).to_csv(target / f"{table.stem}.csv", index=False)
+    for notebook in gather.SWEEPS.glob("*/notebooks/*.ipynb"):
+        shutil.copy(notebook, out / "data" / "sweeps" / notebook.parents[1].name)
+
+
+def on_page_context(app, pagename, templatename, context, doctree):
+    """Describe the page to search engines, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
+    if doctree:
+        context["metatags"] += str(drawn("description.html", text=_description(doctree)))
+        for name in SCROLLS:
+            context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
+    bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
+    context["script_files"] = [script for script in context["script_files"] if "THEBE_JS_URL" not in bodies[id(script)]]
+
+
+def _leave_word(out: Path) -> None:
+    """A small page at each address that a chapter once had leads to its page, the place on it included."""
+    for old, chapter in yaml.safe_load(MOVED.read_text(encoding="utf-8")).items():
+        target = os.path.relpath(f"{chapters.page(chapter)}.html", Path(old).parent)
+        file = out / f"{old}.html"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(drawn("moved.html", title=chapter, target=target), encoding="utf-8")
+
+
+def _description(doctree) -> str:
+    """The first paragraph of a page as plain words, or what the project is where that paragraph has formulas."""
+    first = next(doctree.findall(nodes.paragraph))
+    formulas = list(first.findall(nodes.math))
+    text = PROJECT["description"] if formulas else " ".join(first.astext().replace(" []", "").split())
+    return text if len(text) <= 200 else text[:200].rpartition(" ")[0] + " …"
