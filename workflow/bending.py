@@ -26,13 +26,13 @@ fork = multiprocessing.get_context("fork")
 def planned(chapter: str, scale: str, custom: dict | None = None) -> chapters.Run:
     """Return the run of a chapter at a scale, all of it in one process."""
     run = chapters.plan(chapter, scale, custom)
-    alone = {"processes": 1} if "processes" in chapters.defaults(chapter) else {}
+    alone = {"processes": 1} if "processes" in chapters.load(chapter).defaults else {}
     return dataclasses.replace(run, overrides=run.overrides | alone)
 
 
 def fingerprint(run: chapters.Run) -> str:
     """Return a hash of all that a chapter's rows follow from: its cells, what they reach, its rules and parameters."""
-    inputs = cards.inputs(chapters.read(run.chapter))
+    inputs = chapters.load(run.chapter).inputs
     return cards.key({kind: found for kind, found in inputs.items() if kind != "figures"}, parameters=run.overrides)
 
 
@@ -108,7 +108,7 @@ def _in_its_own_process(chapter: str, scale: str, law: str) -> None:
 @functools.cache
 def bendable() -> list[str]:
     """Return the chapters that use a law or a regime."""
-    text = {name: "".join(cards.code_cells(chapters.read(name)).values()) for name in chapters.chapters()}
+    text = {name: "".join(chapters.load(name).cells.values()) for name in chapters.chapters()}
     return [name for name in text if "collapse_utils.theory" in text[name] or "regimes" in text[name]]
 
 

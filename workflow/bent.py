@@ -100,7 +100,7 @@ def swapped(name: str) -> Callable:
 
 def install(chapter: str) -> None:
     """Put a switch before every law and regime, a recorder before every verdict, and memory before a chapter's simulations."""
-    source = "".join(cards.code_cells(chapters.read(chapter)).values())
+    source = "".join(chapters.load(chapter).cells.values())
     switches = {id(law): _law(name, law) for name, law in laws().items() if callable(law)}
     switches |= {id(arm): _arm(name, arm, swapped(name)) for name, arm in arms().items()}
     switches |= {id(entry): _entry(entry) for entry in (getattr(claims, name) for name in ENTRIES)}
@@ -183,7 +183,7 @@ class _Assertions(ast.NodeTransformer):
 def compiled(run: chapters.Run) -> list[tuple[str, Any, set]]:
     """Return (id, code, names used) of the code cells of a run, its parameters set after the parameters cell."""
     cells = []
-    for id_, source in cards.code_cells(chapters.read(run.chapter)).items():
+    for id_, source in chapters.load(run.chapter).cells.items():
         tree = ast.fix_missing_locations(_Assertions(id_).visit(ast.parse(source)))
         names = {getattr(node, "attr", getattr(node, "id", None)) for node in ast.walk(tree)}
         cells.append((id_, compile(tree, f"<{id_}>", "exec"), names))

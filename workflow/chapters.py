@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,55 @@ def source(chapter: str) -> Path:
 
 
 def read(chapter: str) -> nbformat.NotebookNode:
-    """Return a chapter's notebook; raises FileError where it is missing, no notebook, or not Python."""
+    """Return a chapter's notebook, anew; raises FileError where it is missing, no notebook, or not Python."""
     return files.notebook(source(chapter))
 
 
-def declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
-    """Return the parameters of a chapter; raises ChapterError without a parameters cell or with an unread parameter."""
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter as it was read: everything that plans, sweeps and pages ask of its notebook."""
+
+    name: str
+    notebook: nbformat.NotebookNode  # shared by all who read it: nobody changes it
+    parameters: dict[str, params.Parameter]
+
+    @cached_property
+    def cells(self) -> dict[str, str]:
+        """The source of each code cell by its id, the parameters cell first."""
+        return cards.code_cells(self.notebook)
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The values of the parameters cell."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
+
+    @cached_property
+    def inputs(self) -> dict:
+        """What a run's numbers depend on; raises the sentence for the claim file or the module that cannot be read."""
+        files.ledger()
+        try:
+            return cards.inputs(self.notebook)
+        except (SyntaxError, ValueError) as error:
+            for path in sorted((ROOT / "collapse_utils").rglob("*.py")):
+                files.module(path)
+            raise ChapterError(f"{self.name}: {error}") from None
+        except KeyError as error:  # of a claim
+            raise ChapterError(
+                f"{self.name}: a claim that it judges has no {error} in book/claims; write its pass rule first."
+            ) from None
+
+
+@cache
+def load(name: str) -> Chapter:
+    """Return a chapter, read once.
+
+    Raises FileError for what is no notebook, ChapterError without a parameters cell or with a parameter that no cell reads.
+    """
+    notebook = read(name)
+    return Chapter(name, notebook, _declared(name, notebook))
+
+
+def _declared(chapter: str, notebook: dict) -> dict[str, params.Parameter]:
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if not cells or "parameters" not in cells[0]["metadata"].get("tags", []):
         raise ChapterError(f"{chapter}: the first code cell must be tagged `parameters`.")
@@ -125,9 +168,9 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
     if names:
         return [plan(find(name), scale, custom) for name in names.split(",")]
     book = [name for name in chapters() if has_scale(name, scale)]
-    known = {name: defaults(name) for name in book} if custom else {}
+    known = {name: load(name).parameters for name in book} if custom else {}
     for key, value in custom.items():
-        if not any(key in values for values in known.values()):
+        if not any(key in names for names in known.values()):
             raise params.ParameterError(f"book: unknown parameter {key!r} = {value!r}; no chapter declares it.")
     return [plan(name, scale, {key: value for key, value in custom.items() if key in known[name]}) for name in book]
 
@@ -135,30 +178,14 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
     require_scale(chapter, scale)
-    notebook = read(chapter)
-    parameters, known = declared(chapter, notebook), rung(chapter, scale)
-    inputs, lock = _inputs(chapter, notebook), cards.digest((ROOT / "constraints.txt").read_bytes())
+    known, lock = rung(chapter, scale), cards.digest((ROOT / "constraints.txt").read_bytes())
+    parameters, inputs = load(chapter).parameters, load(chapter).inputs
     runs = []
     for custom in customs:
         overrides = known | custom
         params.validate(parameters, overrides, where=chapter)
         runs.append(Run(chapter, scale, overrides, bool(custom), cards.key(inputs, lock=lock, parameters=overrides)))
     return runs
-
-
-def _inputs(chapter, notebook):
-    """What a run's numbers depend on; the claim file or the module that cannot be read is named."""
-    files.ledger()
-    try:
-        return cards.inputs(notebook)
-    except (SyntaxError, ValueError) as error:
-        for path in sorted((ROOT / "collapse_utils").rglob("*.py")):
-            files.module(path)
-        raise ChapterError(f"{chapter}: {error}") from None
-    except KeyError as error:  # of a claim
-        raise ChapterError(
-            f"{chapter}: a claim that it judges has no {error} in book/claims; write its pass rule first."
-        ) from None
 
 
 def rung(chapter: str, scale: str) -> dict[str, Any]:
@@ -196,12 +223,6 @@ def cost_law(chapter: str) -> str | None:
 def replicates(chapter: str) -> str | None:
     """Return the parameter that scales.yml names for the number of a chapter's replicates, or None."""
     return _rungs(chapter).get("replicates")
-
-
-@cache
-def defaults(chapter: str) -> dict[str, Any]:
-    """Return the values of a chapter's parameters cell."""
-    return {name: parameter.default for name, parameter in declared(chapter, read(chapter)).items()}
 
 
 def _rungs(chapter: str) -> dict[str, Any]:

@@ -11,8 +11,7 @@ def pages() -> None:
         files.module(path)
     files.ledger()
     for chapter in chapters.chapters():
-        notebook = chapters.read(chapter)
-        chapters.declared(chapter, notebook)
+        notebook = chapters.load(chapter).notebook
         if "collapse" in notebook.metadata:
             files.fits(chapters.source(chapter), notebook.metadata["collapse"], files.SHAPES["card"])
     for path in sorted(chapters.RESULTS.rglob("*.json")):

@@ -28,7 +28,7 @@ def rows(first: Path, second: Path) -> list[tuple[str, str, str]]:
     (cards, verdicts, numbers) = (
         [files.json(folder / f"{name}.json") for folder in (first, second)] for name in ("card", "verdicts", "numbers")
     )
-    defaults = chapters.defaults(cards[0]["chapter"])
+    defaults = chapters.load(cards[0]["chapter"]).defaults
     sides = [{f"parameter {name}": str(value) for name, value in (defaults | card["parameters"]).items()} for card in cards]
     for side, said, cited in zip(sides, verdicts, numbers, strict=True):
         side |= {verdict["id"]: f"{verdict['verdict']} ({verdict['summary']})" for verdict in said}

@@ -52,7 +52,7 @@ def expect(run: chapters.Run) -> Cost | None:
     part plus one proportional to it, fitted to the recorded runs. Without: the largest of those that differ in fewest
     parameters, the seed not counted.
     """
-    defaults, law = chapters.defaults(run.chapter), chapters.cost_law(run.chapter)
+    defaults, law = chapters.load(run.chapter).defaults, chapters.cost_law(run.chapter)
     here = defaults | run.overrides
     recorded = [entry | {"values": defaults | entry["overrides"]} for entry in _recorded(run.chapter)]
     gpu = chapters.resources(run.chapter, run.scale).get("gpu", 0)

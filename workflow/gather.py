@@ -103,5 +103,5 @@ def _numbers(run):
 def _write_card(sweep, runs, folder):
     card = {"sweep": sweep.name, "chapter": sweep.chapter, "scale": sweep.scale, "fixed": sweep.fixed, "points": len(runs)}
     card["as_json"] = spelling.as_json(sweep.points)  # these columns of the tables hold JSON text
-    card |= {"keys": cards.digest([run.key for run in runs]), "inputs": cards.inputs(chapters.read(sweep.chapter))}
+    card |= {"keys": cards.digest([run.key for run in runs]), "inputs": chapters.load(sweep.chapter).inputs}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

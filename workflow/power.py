@@ -111,13 +111,13 @@ def advise(run: chapters.Run, verdict: dict) -> Advice | None:
 
 
 def _values(run: chapters.Run) -> dict:
-    return chapters.defaults(run.chapter) | run.overrides
+    return chapters.load(run.chapter).defaults | run.overrides
 
 
 def _refused(chapter: str, name: str, value: int) -> str:
     """Why a value is out of a parameter's range; nothing where it is not."""
     try:
-        TypeAdapter(chapters.declared(chapter, chapters.read(chapter))[name].annotation).validate_python(value)
+        TypeAdapter(chapters.load(chapter).parameters[name].annotation).validate_python(value)
     except ValidationError as error:
         return error.errors()[0]["msg"].removeprefix("Input should ")
     return ""

@@ -26,6 +26,7 @@ def publish(run: chapters.Run) -> None:
         shutil.copy(file, target / file.name)
     if run.scale == chapters.PUBLISHED:
         nbformat.write(transplant(chapters.read(run.chapter), executed), chapters.source(run.chapter))
+        chapters.load.cache_clear()
         for cell in executed.cells:
             for output in cell.get("outputs", []):
                 if "image/png" in output.get("data", {}):

@@ -80,7 +80,7 @@ def read(name: str) -> Sweep:
     )
     official = plain.get("official", False)
     _require(type(official) is bool, path, lines["official"], f"official must be true or false; got {official!r}")
-    points = _points(path, nodes, chapters.declared(chapter, chapters.read(chapter)), chapter, lines)
+    points = _points(path, nodes, chapters.load(chapter).parameters, chapter, lines)
     if "show" in nodes:
         _check_show(path, lines["show"], plain["show"], chapter, points)
     given = {key: plain[key] for key in ("question", "fixed", "show") if key in plain} | {
@@ -180,8 +180,8 @@ def listed(value: Any) -> list:
 def _numbers(chapter):
     """What the numbers of a chapter's page are called, as patterns: published ones, and all text in its code."""
     known = [re.escape(name) for name in chapters.published(chapter, chapters.PUBLISHED, "numbers") or {}]
-    for cell in chapters.read(chapter)["cells"]:
-        for node in ast.walk(ast.parse(cell["source"])) if cell["cell_type"] == "code" else ():
+    for source in chapters.load(chapter).cells.values():
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):  # f"mean-{name}", say
                 parts = (re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values)
                 known.append("".join(parts))

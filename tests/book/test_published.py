@@ -21,7 +21,7 @@ LAPTOP = chapters.PUBLISHED
 def test_the_run_card_is_fresh(chapter, scale):
     card = chapters.published(chapter, scale, "card")
     assert card is not None, f"run: make publish CHAPTER={chapter}"
-    stale = cards.changed(card, chapters.read(chapter))
+    stale = cards.differing(card, chapters.load(chapter).inputs)
     assert not stale, (
         f"{chapter} ({scale}) was published before a change of: {', '.join(stale)}; run: make publish CHAPTER={chapter}"
     )
@@ -96,7 +96,7 @@ def test_a_run_that_followed_the_rival_would_not_have_passed(chapter):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_what_is_judged_is_no_constant(chapter):
     """A verdict on numbers that are written down in the cell could not fail."""
-    for source in cards.code_cells(chapters.read(chapter)).values():
+    for source in chapters.load(chapter).cells.values():
         for node in ast.walk(ast.parse(source)):
             name = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
             if name in ("equal", "below", "slope", "ordered") and ast.unparse(node.func.value) == "claims":

@@ -42,7 +42,7 @@ def public_names():
 
 
 def test_every_public_name_is_documented_and_used():
-    used = "\n".join("\n".join(cards.code_cells(chapters.read(chapter)).values()) for chapter in CHAPTERS)
+    used = "\n".join("\n".join(chapters.load(chapter).cells.values()) for chapter in CHAPTERS)
     used += "\n".join(
         path.read_text(encoding="utf-8")
         for path in [*(ROOT / "workflow").glob("*.py"), *(ROOT / "book/_ext").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
@@ -77,8 +77,8 @@ def test_notebooks_keep_the_rules(chapter):
     nbformat.validate(notebook)
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", "".join(cell.source for cell in notebook.cells)), "a lost backslash"
     assert notebook.cells[0].source.startswith("# ")
-    assert len(chapters.declared(chapter, notebook)) <= 14
-    assert next(iter(chapters.declared(chapter, notebook))) == "seed"
+    assert len(chapters.load(chapter).parameters) <= 14
+    assert next(iter(chapters.load(chapter).parameters)) == "seed"
     assert "params.check()" in code[1].source
     assert len(code) <= 20
     assert len(lines) <= 218
@@ -113,9 +113,7 @@ def test_scales_and_claims_name_existing_things():
     for chapter, scales in rungs.items():
         for scale in scales:
             if scale not in ("resources", "cost", "replicates"):
-                params.validate(
-                    chapters.declared(chapter, chapters.read(chapter)), scales[scale] or {}, where=f"{chapter} {scale}"
-                )
+                params.validate(chapters.load(chapter).parameters, scales[scale] or {}, where=f"{chapter} {scale}")
 
 
 @pytest.mark.parametrize(

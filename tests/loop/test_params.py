@@ -138,10 +138,10 @@ def lines(chapter):
 def test_papermill_reads_every_parameter_of_a_chapter(chapter, caplog):
     """All are listed with type, default and words, and none is called unknown or a line that cannot be parsed."""
     known = lines(chapter)
-    assert set(known) == set(chapters.defaults(chapter))
+    assert set(known) == set(chapters.load(chapter).defaults)
     with caplog.at_level(logging.WARNING, logger="papermill"):
         shown = papermill.inspect_notebook(chapters.source(chapter))
-        papermill.execute_notebook(chapters.source(chapter), None, chapters.defaults(chapter), prepare_only=True)
+        papermill.execute_notebook(chapters.source(chapter), None, chapters.load(chapter).defaults, prepare_only=True)
     assert not caplog.messages
     assert {name: (one["inferred_type_name"], one["default"], one["help"]) for name, one in shown.items()} == known
 

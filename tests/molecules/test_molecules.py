@@ -709,14 +709,14 @@ def test_the_gpu_rung_runs_tiny_on_the_cpu(source, tmp_path, monkeypatch):
 
 def test_what_the_page_costs_is_what_the_rungs_define():
     """The folded cell's molecules, fits, seeds and steps are those of scales.yml."""
-    from workflow import cards, chapters
+    from workflow import chapters
 
-    cells = cards.code_cells(chapters.read("molecules"))
+    cells = chapters.load("molecules").cells
     scope = {"pd": pd, "np": np, "results": type("Silent", (), {"__getattr__": lambda self, name: lambda *a, **k: None})()}
     exec(cells["numbers"][cells["numbers"].index("ladder = ") :], scope)
     ladder = scope["ladder"].set_index("rung")
     for rung in ("gpu", "paper"):
-        values = chapters.defaults("molecules") | chapters.plan("molecules", rung).overrides
+        values = chapters.load("molecules").defaults | chapters.plan("molecules", rung).overrides
         row = ladder.loc[rung]
         assert (row.molecules, row.steps, row.fits, row.seeds) == tuple(
             values[f"n_{k}"] for k in ("molecules", "steps", "fits", "seeds")

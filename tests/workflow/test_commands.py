@@ -12,11 +12,12 @@ import time
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
 from collapse_utils import claims
-from workflow import __main__ as main, chapters, sweeps, verdicts
+from workflow import __main__ as main, chapters, costs, files, power, publish, sweeps, verdicts
 from workflow.cards import ROOT
 
 CHAPTERS = chapters.chapters()
@@ -255,6 +256,32 @@ def test_make_passes_every_variable_on_and_knows_no_other(make, tmp_path):
     said = make("cost", "CHAPTER=linear_models", f'P=d=5"; touch {tmp_path}/left; echo "').stderr
     assert "must be a valid integer; got '5\"; touch" in said
     assert not (tmp_path / "left").exists()
+
+
+def test_a_chapter_is_read_once_for_its_plan_its_costs_and_its_sweep(monkeypatch):
+    opened, notebook = [], files.notebook
+    monkeypatch.setattr(files, "notebook", lambda path: opened.append(path) or notebook(path))
+    chapters.load.cache_clear()
+    (run,) = chapters.planned("smoke", "linear_models", "d=8 seed=3")
+    assert costs.expect(run) is not None
+    assert power.seconds(run, {"n_replicates": 2000}) > 0
+    assert len(sweeps.plans(sweeps.read("linear_phase"))) > 20
+    assert opened == [chapters.source("linear_models")]
+
+
+def test_what_is_published_is_read_anew(copy, monkeypatch, tmp_path):
+    for name, value in (("ROOT", copy), ("RESULTS", copy / "results"), ("BUILD", tmp_path)):
+        monkeypatch.setattr(chapters, name, value)
+    before = chapters.load("tails")
+    run = chapters.Run("tails", "laptop", {}, False, "0")
+    shutil.copytree(copy / "results" / "laptop" / "tails", run.folder)
+    executed = chapters.read("tails")
+    executed.metadata["collapse"]["date"] = "2001-01-01"
+    nbformat.write(executed, run.folder / "executed.ipynb")
+    publish.publish(run)
+    assert chapters.load("tails").notebook.metadata["collapse"]["date"] == "2001-01-01"
+    assert before.notebook.metadata["collapse"]["date"] != "2001-01-01"
+    chapters.load.cache_clear()
 
 
 def test_a_corrupt_notebook_and_an_unread_parameter(copy):

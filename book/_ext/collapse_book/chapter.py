@@ -12,7 +12,7 @@ from workflow import cards, chapters, power, publish, verdicts
 
 def figure(chapter: str, cell: str) -> list[Part]:
     """Return a figure of a chapter as it was published, for another page."""
-    about = next(one for one in chapters.read(chapter).cells if one["id"] == cell).metadata.mystnb
+    about = next(one for one in chapters.load(chapter).notebook.cells if one["id"] == cell).metadata.mystnb
     image = base64.b64encode((chapters.RESULTS / chapters.PUBLISHED / chapter / f"{cell}.png").read_bytes()).decode()
     return [drawn("figure.html", image=image, alt=about.image.alt, caption=about.figure.caption)]
 
@@ -45,7 +45,7 @@ def run_line(chapter: str, card: dict | None) -> Part:
     """Return the line that says which run a page shows, with the files behind its figures."""
     if card is None:
         return drawn("run-line.html", card=None)
-    now = cards.inputs(chapters.read(chapter))
+    now = chapters.load(chapter).inputs
     return drawn(
         "run-line.html",
         chapter=chapter,

@@ -58,9 +58,9 @@ def labels(sweep: Sweep) -> dict[str, str]:
 
 def words_of(sweep: Sweep) -> dict[str, str]:
     """Return {parameter: what it is}, as the comments of the parameters cell say, or as `show: names` does."""
-    cell = next(cell for cell in chapters.read(sweep.chapter)["cells"] if cell["cell_type"] == "code")
-    lines, found = cell["source"].splitlines(), {}
-    for node in ast.parse(cell["source"]).body:
+    source = next(iter(chapters.load(sweep.chapter).cells.values()))
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body:
         if isinstance(node, ast.AnnAssign):
             comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].partition(";")[0].strip()
             found[node.target.id] = f"{node.target.id}: {comment}" if comment else node.target.id

@@ -41,7 +41,7 @@ def _ran(sweep: Sweep, table: pd.DataFrame, costs: pd.DataFrame) -> str:
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
     card = files.json(gather.SWEEPS / sweep.name / "card.json", files.SWEEP)
-    old = cards.changed(card["inputs"], chapters.read(sweep.chapter))
+    old = cards.differing(card["inputs"], chapters.load(sweep.chapter).inputs)
     return (
         f"**{len(table)} runs** of {{doc}}`/{chapters.page(sweep.chapter)}` at {sweep.scale} scale: {varied}"
         f"{'; throughout ' + kept if kept else ''}. Together {costs['wall_s'].sum() / 60:.0f} minutes of one core,\n"
