@@ -142,7 +142,7 @@ def sweep(args) -> int:
     planned = sweeps.read(args.sweep)
     table, incomplete = _sweep(planned, args)
     failed = table[table["state"] != "done"]
-    print(gather.verdicts(table).to_string(index=False))
+    print(gather.verdicts(planned.folder).to_string(index=False))
     print(f"{len(table) - len(failed)} of {len(table)} points done: {planned.folder.relative_to(chapters.ROOT)}/points.parquet")
     return 1 if incomplete else 0
 

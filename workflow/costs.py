@@ -1,7 +1,6 @@
 """What a run will cost, from the cards of earlier runs, scaled by the parameters where scales.yml says how cost grows."""
 
 import ast
-import itertools
 import operator
 from dataclasses import dataclass
 from functools import cache
@@ -90,9 +89,8 @@ def _recorded(chapter):
         card = files.json(path, files.SWEEP)
         if card["chapter"] != chapter:
             continue
-        for row in files.table(path.with_name("costs.parquet"), ["key", *RECORD[1:]]).to_dict("records"):
-            varied = {name: row[name] for name in itertools.takewhile(lambda name: name != "key", row)}
-            point = spelling.point(varied, card.get("as_json", []))
+        for row in files.table(path.with_name("costs.parquet"), [*card["varied"], *RECORD[1:]]).to_dict("records"):
+            point = spelling.point({name: row[name] for name in card["varied"]}, card.get("as_json", []))
             overrides = chapters.rung(chapter, card["scale"]) | card["fixed"] | point
             found.append({name: row.get(name, card["scale"]) for name in RECORD} | {"overrides": overrides})
     return found

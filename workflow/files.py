@@ -57,7 +57,7 @@ RUN = {
     "versions": dict,
     "figures": dict,
 }
-SWEEP = _shape(chapter=str, scale=str, fixed=dict, inputs=dict)
+SWEEP = _shape(chapter=str, scale=str, fixed=dict, varied=list[str], inputs=dict)
 SHAPES = {  # what the files of a name hold
     "scales": dict[str, Rungs | None],
     "_toc": _shape(parts=list[_shape(chapters=list[_shape(file=str)])]),

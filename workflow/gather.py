@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -56,10 +57,10 @@ def gather(sweep: Sweep, runs: list[chapters.Run]) -> pd.DataFrame:
     return table
 
 
-def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a claim: at how many points it holds, fails, is inconclusive, and where it fails first."""
+def verdicts(folder: Path) -> pd.DataFrame:
+    """Return one row a claim of a gathered sweep: at how many points it holds, fails, is inconclusive, and where it fails first."""
+    table, varied = files.table(folder / "points.parquet"), files.json(folder / "card.json", files.SWEEP)["varied"]
     claims = [name for name in table.columns if name.startswith("verdict of ")]
-    varied = list(table.columns[: list(table.columns).index("key")])
     rows = []
     for name in claims:
         words = table[name]
@@ -101,7 +102,8 @@ def _numbers(run):
 
 
 def _write_card(sweep, runs, folder):
-    card = {"sweep": sweep.name, "chapter": sweep.chapter, "scale": sweep.scale, "fixed": sweep.fixed, "points": len(runs)}
+    card = {"sweep": sweep.name, "chapter": sweep.chapter, "scale": sweep.scale, "fixed": sweep.fixed}
+    card |= {"varied": list(sweep.points[0]), "points": len(runs)}
     card["as_json"] = spelling.as_json(sweep.points)  # these columns of the tables hold JSON text
     card |= {"keys": cards.digest([run.key for run in runs]), "inputs": chapters.load(sweep.chapter).inputs}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -212,7 +212,7 @@ def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(
         page = "".join(pages.page(sweep))
         assert page.count("data:image/png") == 2
         assert page.count(" download>notebook") == len(runs)
-        judged = gather.verdicts(table)
+        judged = gather.verdicts(sweep.folder)
         assert len(judged) > 3
         assert (judged[["holds", "fails", "inconclusive"]].sum(axis=1) == len(runs)).all()
     again = sweeps.read(write(tmp_path, {"title": "t", "scale": "smoke", "question": "q"} | lists, "lists"))
@@ -590,7 +590,8 @@ def test_published_sweeps_are_fresh_and_shown(name):
     assert bool(stale) == ("Measured with earlier code" in "".join(pages.page(sweep)))
     table = pd.read_parquet(gather.SWEEPS / name / "points.parquet")
     assert (table["state"] == "done").all()
-    assert table[list(sweep.points[0])].to_dict("records") == sweep.points
+    assert card["varied"] == list(sweep.points[0])
+    assert table[card["varied"]].to_dict("records") == sweep.points
     assert f"```{{sweep}} {name}\n```\n" in (ROOT / "book" / "sweeps" / f"{name}.md").read_text(encoding="utf-8")
     listed = gather.SWEEPS / name / "verdicts.json"  # published since sweeps keep them
     for verdict in json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []:
@@ -600,7 +601,19 @@ def test_published_sweeps_are_fresh_and_shown(name):
     kept = {path.stem for path in (gather.SWEEPS / name / "notebooks").glob("*.ipynb")}
     assert kept in (set(), set(table["key"]))
     assert all(f"{key}.ipynb" in page for key in kept)
-    assert all(f">{claim}<" in page for claim in gather.verdicts(table)["claim"])
+    assert all(f">{claim}<" in page for claim in gather.verdicts(gather.SWEEPS / name)["claim"])
+
+
+def test_what_was_varied_stands_in_the_card_wherever_the_columns_stand(tmp_path):
+    shutil.copytree(gather.SWEEPS / "linear_phase", tmp_path / "sweep")
+    table = pd.read_parquet(tmp_path / "sweep" / "points.parquet")
+    table.loc[3, "verdict of GER-1"] = "fails"
+    table[["state", *(name for name in reversed(table.columns) if name != "state")]].to_parquet(
+        tmp_path / "sweep" / "points.parquet"
+    )
+    judged = gather.verdicts(tmp_path / "sweep").set_index("claim")
+    at = ", ".join(f"{name} = {table.loc[3, name]}" for name in ("n_samples", "noise", "seed"))
+    assert judged.loc["GER-1", "first failure"] == at
 
 
 def test_the_scorecard_shows_what_only_a_sweep_judges(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def page(sweep: Sweep) -> list[Part]:
         narrow=narrow,
         alt=_alt(sweep, table),
         words=gather.WORDS,
-        verdicts=gather.verdicts(table).to_dict("records"),
+        verdicts=gather.verdicts(folder).to_dict("records"),
         points=_points(sweep, table),
     )
     return [sweep.question, _ran(sweep, table, costs), found]
