@@ -6,11 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from collapse_book import bends, chapter, drawing, scorecard, site, sweep
+from collapse_book import bends, chapter, drawing, finding, scorecard, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
-    "headline": (chapter.figure, 2),
     "scorecard": (scorecard.papers, 0),
     "changes": (scorecard.changes, 0),
     "costs": (scorecard.costs, 0),
@@ -29,6 +28,9 @@ def setup(app):
     """Register with Sphinx."""
     for name, (draw, arguments) in DIRECTIVES.items():
         app.add_directive(name, drawing.directive(draw, arguments))
+    for directive in (finding.Finding, finding.Headline, finding.Takeaway, finding.Verdicts):
+        app.add_directive(directive.__name__.lower(), directive)
+    app.add_role("result", finding.Result())
     app.connect("config-inited", on_config_inited)
     app.connect("source-read", chapter.on_source_read)
     app.connect("html-page-context", site.on_page_context, priority=900)

@@ -33,6 +33,8 @@ def on_build_finished(app, error):
         target = out / "data" / chapter
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(chapters.source(chapter), target)
+        for picture in [one for panels in chapter_page.pictures(chapter).values() for one in panels]:
+            (target / picture.name).write_bytes(picture.content)
         for table in sorted(chapter_page.folder(chapter).glob("*.parquet")):
             shutil.copy(table, target)
             pd.read_parquet(io.BytesIO(table.read_bytes())).to_csv(target / f"{table.stem}.csv", index=False)
