@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from collapse_book import chapter as page, scorecard
+from collapse_book import drawing, scorecard
 from collapse_utils import claims
 from workflow import __main__ as main, chapters, power, verdicts
 from workflow.cards import ROOT
@@ -224,14 +224,8 @@ def test_a_cap_that_is_no_number_of_minutes_is_refused(text, monkeypatch, capsys
 def test_pages_show_the_advice():
     card = {"chapter": "linear_models", "scale": "smoke", "parameters": {}}
     verdict = weak("GER-1", 0.05)
-    shown = claims.report(claims.Verdict(*(verdict[name] for name in ("id", "verdict", "summary", "rule", "evidence"))))
-    data = shown._repr_mimebundle_()
-    plain = data["text/html"]
-    page._advise(card, data)
-    assert (
-        data["text/html"].replace(f"; {power.note(card, verdict)}", "").strip() == plain
-    )  # the kernel's own table, but for the advice
-    assert f"{verdict['summary']}; {power.note(card, verdict)}</td></tr>" in data["text/html"]
+    advised = {**verdict, "claim": claims.ledger()["GER-1"], "advice": power.note(card, verdict)}
+    assert f"; {power.note(card, verdict)}</span>" in drawing.drawn("claim.html", verdict=advised)
     assert "n_replicates=" in scorecard._cell(verdict | {"card": card})["advice"]
     assert not scorecard._cell(verdict | {"card": card, "verdict": "holds"})["advice"]
     undecided = [v for v in verdicts.published().values() if v["verdict"] == "inconclusive" and v["card"]]

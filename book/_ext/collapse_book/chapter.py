@@ -95,7 +95,9 @@ def _page(chapter: str, plain: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 cell.outputs = []
                 cell.metadata.tags = [*cell.metadata.get("tags", []), "hide-input"]
                 page.cells.insert(page.cells.index(cell) + 1, nbformat.v4.new_markdown_cell("```{verdicts}\n```"))
-    page.cells.insert(1, nbformat.v4.new_markdown_cell(f"```{{raw}} html\n{run_line(chapter, run.metadata.get('collapse'))}\n```"))
+    page.cells.insert(
+        1, nbformat.v4.new_markdown_cell(f"```{{raw}} html\n{run_line(chapter, run.metadata.get('collapse'))}\n```")
+    )
     return page
 
 
