@@ -1,0 +1,151 @@
+"""Verdicts in words: what was measured, where, and what the claim asks for, from a claim's `sentence` and the evidence alone."""
+
+import ast
+import math
+import operator
+import re
+from string import Formatter
+from typing import Any
+
+import numpy as np
+from scipy.special import bdtr, stdtrit
+
+GENERIC = {
+    "equal": "measured {mean}; the claim asks for {predicted} within {slack:.2g}",
+    "below": "measured {mean}; the claim asks for at most {bound}",
+    "slope": "the slope is {mean}; the claim asks for {predicted} within {slack:.2g}",
+    "ordered": "the order holds in at least {fewest} of {n} replicates; {needs} are needed",
+}
+OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def sentence(claim: dict, verdict: dict) -> str:
+    """Return what decided a verdict as one sentence, without a capital and a full stop.
+
+    claim: of the ledger. Its `sentence` is a format string whose fields are sums, differences, products and quotients, `exp` and
+    signs of: mean, slack, predicted (or bound), rival, at, n, k; in an order wins, fewest, needs, n. Or a list of such strings,
+    one for each of as many equal stretches of the columns. Without it the kind of rule speaks.
+    """
+    rule, evidence = verdict["rule"], verdict["evidence"]
+    ordered = rule["kind"] == "ordered"
+    known = _order(rule, evidence) if ordered else _column(rule, evidence, verdict["verdict"])
+    text = claim.get("sentence", GENERIC[rule["kind"]] + " at {at}" * ("at" in evidence))
+    text = text if isinstance(text, str) else text[known["i"] * len(text) // known["k"]]
+    said = _distinct(text, known) if verdict["verdict"] == "fails" and not ordered else _Fill().vformat(text, (), known)
+    if verdict["verdict"] != "inconclusive":
+        return said
+    return f"undecided: {said}" if ordered else f"{_doubt(text, known)}: {said}"
+
+
+def number(value: float, digits: int = 3, sign: str = "") -> str:
+    """Return a number as a person writes it: whole and short ones in full, others with that many digits, zeros included."""
+    value = float(value) or 0.0
+    if value.is_integer() and abs(value) < 1e7:
+        return _minus(f"{value:{sign},.0f}")
+    rounded = float(f"{value:.{digits}g}")
+    if 1e-4 <= abs(rounded) < 1e6:
+        if abs(rounded) >= 10 ** (digits - 1):
+            return _minus(f"{rounded:{sign},.0f}")
+        short = math.isclose(value, rounded, rel_tol=1e-12)
+        return _minus(f"{value:{sign}{'' if short else '#'}.{digits}g}")
+    mantissa, _, power = f"{value:{sign}.{digits - 1}e}".partition("e")
+    return f"{_minus(mantissa)} × 10{str(int(power)).translate(RAISED)}"
+
+
+class _Fill(Formatter):
+    """Fills fields that are small expressions; `more` digits than asked for."""
+
+    def __init__(self, more: int = 0):
+        self.more = more
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple:
+        return _value(ast.parse(field_name, mode="eval").body, kwargs), field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        sign, digits, kind = re.fullmatch(r"(\+?)\.(\d+)([gf%])", format_spec or ".3g").groups()
+        digits = int(digits) + self.more
+        if kind == "g":
+            return number(value, digits, sign)
+        return _minus(f"{value:{sign}z.{digits}{kind}}").replace("%", " %")
+
+
+def _value(node: ast.expr, known: dict) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.Name(id=name) if name in known:
+            return known[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, known)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
+            return OPERATORS[type(op)](_value(left, known), _value(right, known))
+        case ast.Call(func=ast.Name(id="exp"), args=[argument]):
+            return math.exp(_value(argument, known))
+        case ast.Subscript(value=ast.Name(id="wins"), slice=ast.Constant(value=int() as i)):
+            return known["wins"][i]
+    raise ValueError(f"sentence: {ast.unparse(node)!r} must be made of {', '.join(known)}, numbers, + − * / and exp.")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _column(rule: dict, evidence: dict, verdict: str) -> dict:
+    """The numbers of one column: the worst where a claim fails, else the one that tells it from its rival most clearly."""
+    mean, se, predicted, rival = (
+        np.broadcast_to(evidence[name], len(evidence["mean"])) for name in ("mean", "se", "predicted", "rival")
+    )
+    n, k, below = evidence["n"], len(mean), rule["kind"] == "below"
+    level = rule["false_alarm"] / k / (1 if below else 2) if "false_alarm" in rule and n > 1 else 0.5
+    loose = rule.get("band", 0.0) * np.abs(predicted) + rule.get("tolerance", 0.0)
+    slack = loose - stdtrit(max(n - 1, 1), level) * se
+    if below:
+        gap, excess, room = rival - predicted, mean - predicted - slack, 2
+    else:
+        gap, excess, room = np.abs(rival - predicted), np.abs(mean - predicted) - slack, 1
+    seen = gap - 2 * slack if below else np.abs(mean - rival) - slack
+    nearest = gap / np.maximum(slack, 1e-200)  # where it is least open
+    i = int(np.argmax({"fails": excess, "holds": seen, "inconclusive": nearest}[verdict]))
+    columns = {"mean": mean, "slack": slack, "predicted": predicted, "bound": predicted, "rival": rival}
+    columns |= {"at": np.broadcast_to(evidence["at"], k)} if "at" in evidence else {}
+    found = {name: float(column[i]) for name, column in columns.items()}
+    return found | {"i": i, "n": n, "k": k, "noisy": bool((gap > room * loose).any())}
+
+
+def _order(rule: dict, evidence: dict) -> dict:
+    """The ascents of an order, and how many of them the test asks for: where n are too few, of so many replicates."""
+    n, wins = evidence["n"], evidence["wins"]
+    level = rule["false_alarm"] / len(wins)
+    enough = np.flatnonzero(bdtr(n - np.arange(n + 1), n, 0.5) <= level)
+    needs = int(enough[0]) if len(enough) else math.ceil(-math.log2(level))
+    return {"wins": wins, "fewest": min(wins), "needs": needs, "n": n, "i": 0, "k": len(wins)}
+
+
+def _distinct(text: str, known: dict) -> str:
+    """The filled sentence, with as many digits as tell the measured value from the one that it missed."""
+    fields = [field for _, field, _, _ in Formatter().parse(text) if field]
+    pair = [next((f for f in fields if re.search(word, f)), "") for word in (r"\bmean\b", r"\b(predicted|bound)\b")]
+    for more in range(4):
+        fill = _Fill(more)
+        if not all(pair) or len({_bare(_one(text, field, known, fill)) for field in pair}) == 2:
+            break
+    return fill.vformat(text, (), known)
+
+
+def _bare(text: str) -> str:
+    """A number without the zeros that end it."""
+    return text.removesuffix(" %").rstrip("0").rstrip(".") if "." in text else text.removesuffix(" %")
+
+
+def _doubt(text: str, known: dict) -> str:
+    """Why a verdict is open: what its rival would have measured."""
+    fields = [field for _, field, _, _ in Formatter().parse(text) if field and re.search(r"\bmean\b", field)]
+    rival = _one(text, fields[0], known | {"mean": known["rival"]}, _Fill()) if fields else number(known["rival"])
+    return f"too noisy to tell from the rival, {rival}" if known["noisy"] else f"the rival, {rival}, would pass too"
+
+
+def _one(text: str, wanted: str, known: dict, fill: _Fill) -> str:
+    """One field of a sentence, filled."""
+    spec = next(spec for _, field, spec, _ in Formatter().parse(text) if field == wanted)
+    return fill.vformat("{" + wanted + (f":{spec}" if spec else "") + "}", (), known)
