@@ -105,7 +105,7 @@ def test_report_carries_verdicts_as_json_and_as_text(rules):
 
 
 FILES = sorted(claims.FOLDER.glob("*.yml"))
-JUDGED = {"chapter", "test", "rival", "least_scale"}
+JUDGED = {"chapter", "test", "sentence", "rival", "least_scale"}
 KEYS = JUDGED | {
     "says",
     "equation",
@@ -117,7 +117,6 @@ KEYS = JUDGED | {
     "over",
     "replicates",
     "samples",
-    "sentence",
 }
 
 
