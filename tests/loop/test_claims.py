@@ -106,18 +106,7 @@ def test_report_carries_verdicts_as_json_and_as_text(rules):
 
 FILES = sorted(claims.FOLDER.glob("*.yml"))
 JUDGED = {"chapter", "test", "sentence", "rival", "least_scale"}
-KEYS = JUDGED | {
-    "says",
-    "equation",
-    "where",
-    "published",
-    "criterion",
-    "definition",
-    "source",
-    "over",
-    "replicates",
-    "samples",
-}
+KEYS = JUDGED | {"says", "equation", "where", "published", "criterion", "definition", "source", "over", "replicates", "samples"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
