@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-from workflow import chapters, files
+from workflow import chapters, files, sentences
 
 CUSTOM = chapters.ROOT / "_build" / "custom"
 TEMPLATES = Environment(loader=FileSystemLoader(chapters.ROOT / "book" / "_ext" / "collapse_book" / "templates"), autoescape=True)
@@ -31,7 +31,7 @@ def rows(first: Path, second: Path) -> list[tuple[str, str, str]]:
     defaults = chapters.load(cards[0]["chapter"]).defaults
     sides = [{f"parameter {name}": str(value) for name, value in (defaults | card["parameters"]).items()} for card in cards]
     for side, said, cited in zip(sides, verdicts, numbers, strict=True):
-        side |= {verdict["id"]: f"{verdict['verdict']} ({verdict['summary']})" for verdict in said}
+        side |= {verdict["id"]: f"{verdict['verdict']} ({sentences.said(verdict)})" for verdict in said}
         side |= {f"number {key}": number["text"] for key, number in cited.items()}
     names = list(sides[0] | sides[1])
     return [(name, *(side.get(name, "–") for side in sides)) for name in names if sides[0].get(name) != sides[1].get(name)]

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.special import bdtr, bdtri, fdtri, ndtri, stdtrit
 
 from collapse_utils import claims
-from workflow import chapters, costs
+from workflow import chapters, costs, sentences
 
 MISS = 0.025  # once for the noise, which this run knows roughly, once for the mean: together a power of at least 0.95
 ROUNDS = 3  # runs of a chapter, the first among them
@@ -177,7 +177,7 @@ def lines(run: chapters.Run) -> list[str]:
     """Return a run's verdicts, each inconclusive one with what would decide it, and the call that decides those that can be."""
     said = []
     for verdict in run.verdicts():
-        said.append(f"{verdict['id']:9} {verdict['verdict']:13} {verdict['summary']}")
+        said.append(f"{verdict['id']:9} {verdict['verdict']:13} {sentences.said(verdict)}")
         if one := advise(run, verdict):
             said.append(f"{'':9} → {one.said}")
     more = larger(run)

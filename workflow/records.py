@@ -135,7 +135,7 @@ def _record(verdict: dict, run: dict, inputs: dict) -> Record:
     claim, own = claims.ledger()[verdict["id"]], ("id", "verdict", "chapter", "scale", "sweep", "point", "rule", "evidence")
     digests = {name: cards.digest(inputs[kind]) for name, kind in (("cells", "cells"), ("package", "uses"), ("files", "files"))}
     return Record(
-        sentence=sentences.sentence(claim, verdict),
+        sentence=sentences.said(verdict),
         against=claim["rival"],
         card=run | {"digests": digests | {"rule": inputs["rules"][verdict["id"]]}},
         **{name: claim.get(name) for name in ("says", "equation", "source", "paper", "where", "published", "criterion")},

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.special import bdtr, stdtrit
 
+from collapse_utils import claims
+
 GENERIC = {
     "equal": "measured {mean}; the claim asks for {predicted} within {slack:.2g}",
     "below": "measured {mean}; the claim asks for at most {bound}",
@@ -23,19 +25,24 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def sentence(claim: dict, verdict: dict) -> str:
     """Return what decided a verdict as one sentence, without a capital and a full stop.
 
-    claim: of the ledger. Its `sentence` is a format string whose fields are sums, differences, products and quotients, `exp` and
-    signs of: mean, slack, predicted (or bound), rival, at, n, k; in an order wins, fewest, needs, n. Or a list of such strings,
-    one for each of as many equal stretches of the columns. Without it the kind of rule speaks.
+    claim: of the ledger. Its `sentence` is a format string, or a list of them, one for each of as many equal stretches of the
+    columns; without it the kind of rule speaks. Fields are sums, differences, products and quotients, signs and `exp` of mean,
+    slack, predicted (or bound), rival, at (or which column), n, k; in an order of wins[0], fewest, needs, n.
     """
     rule, evidence = verdict["rule"], verdict["evidence"]
     ordered = rule["kind"] == "ordered"
     known = _order(rule, evidence) if ordered else _column(rule, evidence, verdict["verdict"])
     text = claim.get("sentence", GENERIC[rule["kind"]] + " at {at}" * ("at" in evidence))
     text = text if isinstance(text, str) else text[known["i"] * len(text) // known["k"]]
-    said = _distinct(text, known) if verdict["verdict"] == "fails" and not ordered else _Fill().vformat(text, (), known)
+    filled = _distinct(text, known) if verdict["verdict"] == "fails" and not ordered else _Fill().vformat(text, (), known)
     if verdict["verdict"] != "inconclusive":
-        return said
-    return f"undecided: {said}" if ordered else f"{_doubt(text, known)}: {said}"
+        return filled
+    return f"undecided: {filled}" if ordered else f"{_doubt(text, known)}: {filled}"
+
+
+def said(verdict: dict) -> str:
+    """Return the sentence of a verdict, by the claim of the ledger where it has it still."""
+    return sentence(claims.ledger().get(verdict["id"], {}), verdict)
 
 
 def number(value: float, digits: int = 3, sign: str = "") -> str:
@@ -108,7 +115,7 @@ def _column(rule: dict, evidence: dict, verdict: str) -> dict:
     nearest = gap / np.maximum(slack, 1e-200)  # where it is least open
     i = int(np.argmax({"fails": excess, "holds": seen, "inconclusive": nearest}[verdict]))
     columns = {"mean": mean, "slack": slack, "predicted": predicted, "bound": predicted, "rival": rival}
-    columns |= {"at": np.broadcast_to(evidence["at"], k)} if "at" in evidence else {}
+    columns["at"] = np.broadcast_to(evidence.get("at", np.arange(1, k + 1)), k)
     found = {name: float(column[i]) for name, column in columns.items()}
     return found | {"i": i, "n": n, "k": k, "noisy": bool((gap > room * loose).any())}
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from collapse_utils import claims
-from workflow import chapters, files
+from workflow import chapters, files, sentences
 
 ORDER = ("holds", "fails", "inconclusive", "not run", "not taken up")
 
@@ -84,7 +84,7 @@ def differences(run: chapters.Run) -> list[str]:
     now = {v["id"]: v for v in files.json(run.folder / "verdicts.json")}
     gone = [f"{id_}: committed as {before[id_]}, not judged now" for id_ in before.keys() - now.keys()]
     return gone + [
-        f"{id_}: committed as {before.get(id_, 'not judged')}, now {v['verdict']} ({v['summary']})"
+        f"{id_}: committed as {before.get(id_, 'not judged')}, now {v['verdict']} ({sentences.said(v)})"
         for id_, v in now.items()
         if v["verdict"] != before.get(id_)
     ]

@@ -46,7 +46,9 @@ def told(verdict):
 def rounding(spec):
     """How far a number may lie from what it was rounded from."""
     off = 0.6 * 10 ** -int(re.search(r"\d+", spec)[0])
-    return {"rel": max(10 * off, 1e-3), "abs": 0} if spec.endswith("g") else {"rel": 1e-3, "abs": off / (100 if "%" in spec else 1)}
+    return (
+        {"rel": max(10 * off, 1e-3), "abs": 0} if spec.endswith("g") else {"rel": 1e-3, "abs": off / (100 if "%" in spec else 1)}
+    )
 
 
 def value(text):
@@ -128,9 +130,13 @@ def test_a_sign_is_flipped_and_expressions_are_worked_out():
     assert sentences.sentence(claim, verdict) == "ratio 1.01 in seed 2; −2.0, +2.0, 1.49, 1, 199 %"
 
 
+def test_a_claim_that_is_gone_is_told_by_its_rule():
+    assert sentences.said({"id": "OLD-1", **judged(BELOW, **column(1.02, 1.0, 2.0))}).startswith("measured 1.02; ")
+
+
 def test_unknown_fields_are_refused():
     verdict = judged(BELOW, **column(1.0, 0.0, 2.0))
-    for field in ("means", "mean.real", "__import__('os')", "at", "mean**2", "'a'", "max(mean)"):
+    for field in ("means", "mean.real", "__import__('os')", "mean**2", "'a'", "max(mean)"):
         with pytest.raises(ValueError, match=r"sentence: .* must be made of mean, slack"):
             sentences.sentence({"sentence": f"{{{field}}}"}, verdict)
 
@@ -155,6 +161,11 @@ def test_doubt_is_told_in_words():
     assert sentences.sentence(claim, blunt) == "the rival, 2.85, would pass too: ratio 2.95 at 4"
     few = judged({"kind": "ordered", "false_alarm": 0.01}, "inconclusive", groups=list("ab"), wins=[4], n=5, values=[])
     assert sentences.sentence({"sentence": "up in {wins[0]} of {n}"}, few) == "undecided: up in 4 of 5"
+
+
+def test_columns_without_a_place_are_counted():
+    verdict = judged({"kind": "equal", "tolerance": 0.1}, "fails", **column(1.0, 2.0, 1.0))
+    assert sentences.sentence({"sentence": "{mean} at {at}"}, verdict) == "1 at 1"
 
 
 def test_doubt_looks_where_claim_and_rival_part():
