@@ -111,7 +111,7 @@ def _of_chapters() -> Iterator[Record]:
                 run = {name: card[name] for name in ("date", "device", "threads", "versions")}
                 run |= {
                     "file": f"results/{scale}/{chapter}/card.json",
-                    "parameters": chapters.defaults(chapter) | card["parameters"],
+                    "parameters": chapters.load(chapter).defaults | card["parameters"],
                 }
                 yield _record(verdict | {"chapter": chapter}, run, card)
 
@@ -119,7 +119,7 @@ def _of_chapters() -> Iterator[Record]:
 def _of_sweeps() -> Iterator[Record]:
     for folder in sorted(path.parent for path in SWEEPS.glob("*/card.json")):
         card, runs = files.json(folder / "card.json", dict), files.table(folder / "costs.parquet").to_dict("records")
-        known = chapters.defaults(card["chapter"]) | chapters.rung(card["chapter"], card["scale"]) | card["fixed"]
+        known = chapters.load(card["chapter"]).defaults | chapters.rung(card["chapter"], card["scale"]) | card["fixed"]
         for verdict in files.json(folder / "verdicts.json"):
             point = verdict["point"]
             own = next(

@@ -48,7 +48,7 @@ def test_a_record_knows_its_run(written):
         assert {digests["cells"], digests["package"]} == {cards.digest(inputs["cells"]), cards.digest(inputs["uses"])}
         fixed = card["fixed"] | one["point"] if "sweep" in one else card["parameters"]
         assert fixed.items() <= one["card"]["parameters"].items()
-        assert set(one["card"]["parameters"]) == set(chapters.defaults(one["chapter"]))
+        assert set(one["card"]["parameters"]) == set(chapters.load(one["chapter"]).defaults)
         assert {"python", "numpy", "torch"} <= set(one["card"]["versions"])
 
 
