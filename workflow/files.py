@@ -157,17 +157,16 @@ def fits(path: Path, content: Any, shape: Any) -> Any:
         TypeAdapter(shape).validate_python(content)
         return content
     except ValidationError as error:
-        flaw = error.errors()[0]
+        raise damaged(path, sentence(error.errors()[0]), "mend it" * (path.suffix == ".yml")) from None
+
+
+def sentence(flaw: dict) -> str:
+    """Return what pydantic found wrong in a file: the place, what must stand there, and what does."""
     place = ": ".join(str(word) for word in flaw["loc"] if word != "[key]") or "it"
     said = {"missing": "is missing", "extra_forbidden": "is unknown"}.get(flaw["type"])
-    rule = (
-        flaw["msg"]
-        .removeprefix("Input ")
-        .replace("should", "must")
-        .replace("valid dictionary", "mapping")
-        .split(" or instance")[0]
-    )
-    raise damaged(path, f"{place} {said or rule + '; got ' + repr(flaw['input'])[:60]}", "mend it" * (path.suffix == ".yml"))
+    rule = flaw["msg"].removeprefix("Input ").removeprefix("Value error, ").replace("should", "must")
+    rule = rule.replace("valid dictionary", "mapping").split(" or instance")[0]
+    return f"{place} {said or rule + '; got ' + repr(flaw['input'])[:60]}"
 
 
 def damaged(path: Path, why: str, fix: str = "") -> FileError:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from collapse_utils import plot
 from workflow import chapters
-from workflow.sweeps import Sweep, listed
+from workflow.sweeps import Sweep
 
 OTHERS = (("#332288", "h"), ("#999933", "<"), ("#882255", ">"), ("#555555", "*"))  # what belongs to no regime
 
@@ -20,15 +20,15 @@ def draw(sweep: Sweep, table: pd.DataFrame, columns: int = 3) -> bytes:
 
     A number with a standard error in the table (`name-se`) has an interval of two of them.
     """
-    done, panels, words = table[table["state"] == "done"], sweep.show.get("panels"), words_of(sweep)
+    done, panels, words = table[table["state"] == "done"], sweep.show.panels, words_of(sweep)
     values = list(done[panels].unique()) if panels else [None]
     figure, axes = _axes(len(values), min(columns, len(values)))
     for ax, value in zip(axes, values, strict=True):
         _panel(ax, sweep, done if panels is None else done[done[panels] == value])
         ax.set(title=f"{words[panels]} = {short(value)}" if panels else "")
         ax.title.set_size(9)
-    figure.supxlabel(words[sweep.show["x"]], fontsize=10)
-    figure.supylabel(sweep.show.get("label", "value"), fontsize=10)
+    figure.supxlabel(words[sweep.show.x], fontsize=10)
+    figure.supylabel(sweep.show.label, fontsize=10)
     handles, named = axes[0].get_legend_handles_labels()
     fits = max(1, int(figure.get_figwidth() * 13 / (5 + max(map(len, named)))))
     figure.legend(handles, named, loc="outside upper center", ncols=min(fits, len(named)), frameon=False, fontsize=9)
@@ -51,11 +51,6 @@ def _axes(panels: int, columns: int) -> tuple:
     return figure, list(axes.flat[:panels])
 
 
-def labels(sweep: Sweep) -> dict[str, str]:
-    """Return {number: its label in the figure}; `show: y` is a name, a list of names, or names with labels."""
-    return _labels(sweep.show["y"], str)
-
-
 def words_of(sweep: Sweep) -> dict[str, str]:
     """Return {parameter: what it is}, as the comments of the parameters cell say, or as `show: names` does."""
     source = next(iter(chapters.load(sweep.chapter).cells.values()))
@@ -64,12 +59,12 @@ def words_of(sweep: Sweep) -> dict[str, str]:
         if isinstance(node, ast.AnnAssign):
             comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].partition(";")[0].strip()
             found[node.target.id] = f"{node.target.id}: {comment}" if comment else node.target.id
-    return found | sweep.show.get("names", {})
+    return found | sweep.show.names
 
 
 def _panel(ax, sweep, part):
     """One panel: measurements as points, theory as thin dashed lines."""
-    x, lines = sweep.show["x"], sweep.show.get("lines")
+    x, lines = sweep.show.x, sweep.show.lines
     part, shareless = _shares(part, x)
     curves = [(value, curve.sort_values(x)) for value, curve in part.groupby(lines)] if lines else [(None, part)]
     if words := not pd.api.types.is_any_real_numeric_dtype(part[x]):  # on the axis, in place of numbers
@@ -82,9 +77,9 @@ def _panel(ax, sweep, part):
 
 def _points(ax, sweep, curves, linewidth):
     """Measurements with intervals of two standard errors; a second arm of the same regime is drawn hollow."""
-    lines, used, others = sweep.show.get("lines"), set(), iter(OTHERS)
-    words = sweep.show.get("names", {}).get(lines, lines)
-    for name, label in labels(sweep).items():
+    lines, used, others = sweep.show.lines, set(), iter(OTHERS)
+    words = sweep.show.names.get(lines, lines)
+    for name, label in sweep.show.y.items():
         regime = _regime(label)
         colour, marker = (plot.COLOURS[regime], plot.MARKERS[regime]) if regime else next(others)
         style = {"color": colour, "marker": marker, "markersize": 4.5, "capsize": 2, "linewidth": linewidth, "elinewidth": 1}
@@ -92,16 +87,14 @@ def _points(ax, sweep, curves, linewidth):
             error = next((2 * curve[one] for one in _errors(name) if one in curve), None)
             said = label if lines is None else f"{label}, {words} = {short(value)}"
             face = "white" if colour in used else colour
-            ax.errorbar(curve[sweep.show["x"]], curve[name], error, label=said, markerfacecolor=face, **style)
+            ax.errorbar(curve[sweep.show.x], curve[name], error, label=said, markerfacecolor=face, **style)
             used.add(colour)
 
 
 def _levels(ax, sweep, shareless):
     """A dotted line for each regime without a share, beside the points of mixture(p)."""
-    for name, label in labels(sweep).items():
-        for value, level in (
-            zip(shareless[sweep.show["x"]], shareless[name], strict=True) if label.startswith("mixture(p)") else ()
-        ):
+    for name, label in sweep.show.y.items():
+        for value, level in zip(shareless[sweep.show.x], shareless[name], strict=True) if label.startswith("mixture(p)") else ():
             here = label.replace("mixture(p)", value.replace("_", "-"))
             ax.axhline(level, color=plot.COLOURS.get(value, "0.4"), linestyle=":", linewidth=1.2, label=here)
 
@@ -109,9 +102,9 @@ def _levels(ax, sweep, shareless):
 def _theory(ax, sweep, curves):
     """Theory as thin dashed lines, each label said once."""
     style, said = {"color": "black", "linestyle": "--", "linewidth": 0.9, "zorder": 5}, set()
-    for name, label in _labels(sweep.show.get("theory", []), lambda _: "theory").items():
+    for name, label in sweep.show.theory.items():
         for _, curve in curves:
-            ax.plot(curve[sweep.show["x"]], curve[name], label=None if label in said else label, **style)
+            ax.plot(curve[sweep.show.x], curve[name], label=None if label in said else label, **style)
             said.add(label)
 
 
@@ -119,7 +112,7 @@ def _ticks(ax, sweep, words):
     """Words are turned; logarithmic axes have plain numbers at 1, 2 and 5."""
     for tick in ax.get_xticklabels() if words else ():
         tick.set(rotation=30, ha="right", rotation_mode="anchor")
-    for axis in sweep.show.get("log", ""):
+    for axis in sweep.show.log:
         getattr(ax, f"set_{axis}scale")("log")
         ticks = getattr(ax, f"{axis}axis")
         ticks.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
@@ -133,11 +126,6 @@ def _shares(part, x):
     if shares.isna().all():
         return part, part[:0]
     return part[shares.notna()].assign(**{x: shares.dropna()}), part[shares.isna()]
-
-
-def _labels(names, label):
-    """{name: label} of `show: y` or `show: theory`: a name, a list of names, or names with labels."""
-    return dict(names) if isinstance(names, dict) else {name: label(name) for name in listed(names)}
 
 
 def _regime(label):

@@ -7,7 +7,7 @@ import pandas as pd
 from collapse_book import figure
 from collapse_book.drawing import Part, drawn
 from workflow import cards, chapters, files, gather, spelling
-from workflow.sweeps import Sweep, listed
+from workflow.sweeps import Sweep
 
 
 def page(sweep: Sweep) -> list[Part]:
@@ -16,7 +16,7 @@ def page(sweep: Sweep) -> list[Part]:
     if not (folder / "card.json").exists():
         return [sweep.question, f"This sweep has not been run: `make sweep SWEEP={sweep.name}`."]
     table, costs = (files.table(folder / f"{name}.parquet", ["key"]) for name in ("points", "costs"))
-    shown = {*sweep.points[0], *figure.labels(sweep), *listed(sweep.show.get("theory", []))}
+    shown = {*sweep.points[0], *sweep.show.y, *sweep.show.theory}
     if not shown <= set(table.columns):
         said = f"The file of this sweep has changed since it was published: `make publish SWEEP={sweep.name}`."
         return [sweep.question, said]
@@ -52,10 +52,10 @@ def _ran(sweep: Sweep, table: pd.DataFrame, costs: pd.DataFrame) -> str:
 
 def _alt(sweep: Sweep, table: pd.DataFrame) -> str:
     """The figure in words."""
-    against = figure.words_of(sweep)[sweep.show["x"]]
-    said = f"{', '.join(figure.labels(sweep).values())} against {against} at the {len(table)} points of the sweep"
-    said += ", in small multiples" * ("panels" in sweep.show)
-    return said + ("; theory dashed." if "theory" in sweep.show else ".")
+    against = figure.words_of(sweep)[sweep.show.x]
+    said = f"{', '.join(sweep.show.y.values())} against {against} at the {len(table)} points of the sweep"
+    said += ", in small multiples" * (sweep.show.panels is not None)
+    return said + ("; theory dashed." if sweep.show.theory else ".")
 
 
 def _points(sweep: Sweep, table: pd.DataFrame) -> list[dict]:
