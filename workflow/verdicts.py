@@ -6,6 +6,7 @@ from pathlib import Path
 from collapse_utils import claims
 from workflow import chapters, files, sentences
 
+VERBS = (("holds", "hold"), ("fails", "fail"), ("is undecided", "are undecided"))
 ORDER = ("holds", "fails", "inconclusive", "not run", "not taken up")
 
 
@@ -66,13 +67,16 @@ def status(claim: dict, verdict: dict | None) -> str:
 
 
 def summary() -> str:
-    """Return the scorecard in one line, the papers' claims and our own apart."""
+    """Return the scorecard in two sentences, the papers' claims and our own apart: what was judged, and how."""
     papers = len(list(claims.FOLDER.glob("*.yml")))
-    parts = []
-    for source, whose in (("paper", f"claims of {papers} papers"), ("ours", "of our own")):
+    told = []
+    for source, whose in (("paper", f"claims of {papers} papers"), ("ours", "claims of our own")):
         tally = counts(source)
-        parts.append(f"{sum(tally.values())} {whose}: " + ", ".join(f"{tally[word]} {word}" for word in ORDER if tally[word]))
-    return "; ".join(parts) + "."
+        judged = [tally[word] for word in ("holds", "fails", "inconclusive")]
+        verbs = [one if n == 1 else many for n, (one, many) in zip(judged, VERBS, strict=True)]
+        found = ", ".join(f"{n} {verb}" for n, verb in zip(judged, verbs, strict=True))
+        told.append(f"Of {sum(tally.values())} {whose} we judged {sum(judged)}: {found}.")
+    return " ".join(told)
 
 
 def differences(run: chapters.Run) -> list[str]:

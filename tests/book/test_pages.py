@@ -55,7 +55,7 @@ def build(folder, text):
 
 def test_directives_put_tables_into_sections_and_read_the_text_between_as_markdown(tmp_path):
     page, _ = build(tmp_path, "# t\n\n{{ summary }}\n\n```{scorecard}\n```\n\n```{sweep} linear_phase\n```\n")
-    assert re.search(r"<paragraph>\s+\d+ claims of \d+ papers: ", page)
+    assert re.search(r"<paragraph>\s+Of \d+ claims of \d+ papers we judged \d+: ", page)
     parts = r'<section ids="gerstgrasser-et-al-2024" [^>]*>\s+<title>\s+Gerstgrasser et al. \(2024\)\s+<paragraph>\s+<emphasis>'
     assert re.search(parts, page)
     assert page.count("<section ") == 1 + len(list(claims.FOLDER.glob("*.yml")))
@@ -112,7 +112,7 @@ def test_what_a_template_is_given_is_escaped():
             {
                 "chapter": "kde",
                 "parameters": "x = '<i>'",
-                "verdicts": [{"id": "A", "before": cell, "now": cell, "summary": "1 < 2"}],
+                "verdicts": [{"id": "A", "before": cell, "now": cell, "said": "1 < 2"}],
             }
         ],
     )

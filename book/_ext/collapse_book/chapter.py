@@ -11,7 +11,7 @@ import nbformat
 from collapse_book.drawing import Part, drawn
 from collapse_utils import claims
 from collapse_utils.panels import MIME as PANELS
-from workflow import cards, chapters, files, power, publish, verdicts
+from workflow import cards, chapters, files, power, publish, sentences, verdicts
 
 BOX = "claim-box"  # a cell for whoever opens the notebook: its page has the same claims beside their verdicts
 
@@ -43,7 +43,15 @@ def judged(chapter: str) -> list[dict]:
     """Return the verdicts of the run that a chapter's page shows, each with its claim and what would decide it."""
     path, card, ledger = folder(chapter) / "verdicts.json", notebook(chapter).metadata.get("collapse"), claims.ledger()
     found = files.json(path) if path.exists() else []
-    return [{**verdict, "claim": ledger[verdict["id"]], "advice": power.note(card, verdict) if card else ""} for verdict in found]
+    return [
+        {
+            **verdict,
+            "claim": ledger[verdict["id"]],
+            "said": sentences.said(verdict),
+            "advice": power.note(card, verdict) if card else "",
+        }
+        for verdict in found
+    ]
 
 
 def pictures(chapter: str) -> dict[str, list[Picture]]:

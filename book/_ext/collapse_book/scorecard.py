@@ -4,23 +4,37 @@ from pathlib import Path
 
 from collapse_book.drawing import Heading, Part, drawn
 from collapse_utils import claims
-from workflow import chapters, files, power, verdicts
+from workflow import chapters, files, power, sentences, verdicts
+
+FAILS_FIRST = ("fails", "inconclusive", "holds", "not run")
+KINDS = {"paper": "of the papers", "ours": "our own"}
 
 
 def papers() -> list[Part]:
-    """Return a section a paper, the papers with most verdicts first, in each the judged claims before the others."""
-    ours, here, parts = verdicts.published(), verdicts.rerun(), []
+    """Return what filters the claims, then a section a paper, the papers with most verdicts first, in each what fails first."""
+    ours, here = verdicts.published(), verdicts.rerun()
     found = [files.yaml(path, files.PAPER) for path in sorted(claims.FOLDER.glob("*.yml"))]
-    for paper in sorted(found, key=lambda paper: (-sum(id_ in ours for id_ in paper["claims"]), paper["name"])):
+    found.sort(key=lambda paper: (-sum(id_ in ours for id_ in paper["claims"]), paper["name"]))
+    sections, everything = [], []
+    for paper in found:
         judged = {id_: claim for id_, claim in paper["claims"].items() if "test" in claim}
         rest = {id_: claim for id_, claim in paper["claims"].items() if "test" not in claim}
-        parts += [Heading(paper["name"]), f"*{paper['title']}* ({paper['version']}) {{cite}}`{paper['paper']}`"]
-        if judged:
-            rows = [_row(id_, claim, ours.get(id_), here.get(id_)) for id_, claim in judged.items()]
-            parts.append(drawn("scorecard.html", rows=rows))
+        sections += [Heading(paper["name"]), f"*{paper['title']}* ({paper['version']}) {{cite}}`{paper['paper']}`"]
+        rows = [_row(id_, claim, ours.get(id_), here.get(id_)) for id_, claim in judged.items()]
+        rows.sort(key=lambda row: FAILS_FIRST.index(row["published"]["word"]))
+        everything += rows
+        if rows:
+            sections.append(drawn("scorecard.html", rows=rows, rerun=bool(here)))
         if rest:
-            parts.append(drawn("not-taken-up.html", claims=rest))
-    return parts
+            sections.append(drawn("not-taken-up.html", claims=rest))
+    choices = {
+        "verdict": [(word, word) for word in FAILS_FIRST],
+        "source": list(KINDS.items()),
+        "chapter": [(name, name.replace("_", " ")) for name in chapters.chapters()],
+        "definition": [(str(k), f"definition {k}") for k in range(1, 9)],
+        "scale": sorted({(row["scale"], row["scale"]) for row in everything if row["scale"]}),
+    }
+    return [drawn("filter.html", choices=choices, total=len(everything)), *sections]
 
 
 def changes() -> list[Part]:
@@ -51,7 +65,7 @@ def _changed(chapter: str, folder: Path, ours: dict[str, dict]) -> dict:
         "chapter": chapter,
         "parameters": ", ".join(f"{name} = {value}" for name, value in card["parameters"].items()),
         "verdicts": [
-            {"id": new["id"], "before": _cell(old), "now": _cell(new), "summary": new["summary"]}
+            {"id": new["id"], "before": _cell(old), "now": _cell(new), "said": sentences.said(new)}
             for old, new in both
             if old is None or old["verdict"] != new["verdict"]
         ],
@@ -62,16 +76,16 @@ def _changed(chapter: str, folder: Path, ours: dict[str, dict]) -> dict:
 def _row(id_: str, claim: dict, ours: dict | None, here: dict | None) -> dict:
     """What the row of a claim shows."""
     kinds = ["Ours."] * (claim["source"] == "ours") + ["An analogue."] * ("analogue" in claim["criterion"].lower())
+    swept = ours and "sweep" in ours
     return {
         "id": id_,
-        "page": f"sweeps/{ours['sweep']}.html"
-        if ours and "sweep" in ours
-        else f"../{chapters.page(claim['chapter'])}.html#verdicts",
+        "page": f"sweeps/{ours['sweep']}.html" if swept else f"../{chapters.page(claim['chapter'])}.html#{id_}",
         "claim": claim,
         "kinds": " ".join(kinds),
         "published": _cell(ours),
         "here": _cell(here),
-        "ours": ours["summary"] if ours else "–",
+        "scale": ours["scale"].partition(",")[0] if ours else "",
+        "said": sentences.said(ours) if ours else "",
         "size": _size(claim, ours) if ours else "",
     }
 

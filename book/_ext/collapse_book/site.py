@@ -13,7 +13,7 @@ from docutils import nodes
 
 from collapse_book import chapter as chapter_page
 from collapse_book.drawing import drawn
-from workflow import chapters, gather
+from workflow import chapters, gather, records
 
 PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MOVED = chapters.ROOT / "book" / "moved.yml"
@@ -29,6 +29,7 @@ def on_build_finished(app, error):
     mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
     shutil.copytree(mathjax, out / "mathjax", dirs_exist_ok=True)
     _leave_word(out)
+    records.write(out / "data")
     for chapter in chapters.chapters():
         target = out / "data" / chapter
         target.mkdir(parents=True, exist_ok=True)
