@@ -55,6 +55,7 @@ class Card(Part):
     date: str
     device: str
     threads: PositiveInt
+    wall_s: float = Field(description="seconds that the run took")
     parameters: dict[str, Any] = Field(description="all parameters of the chapter, as they were in this run")
     versions: dict[str, str] = Field(description="of the interpreter and the libraries")
     digests: dict[str, str] = Field(
@@ -108,7 +109,7 @@ def _of_chapters() -> Iterator[Record]:
         for chapter in chapters.chapters():
             card = chapters.published(chapter, scale, "card")
             for verdict in chapters.published(chapter, scale, "verdicts") or []:
-                run = {name: card[name] for name in ("date", "device", "threads", "versions")}
+                run = {name: card[name] for name in ("date", "device", "threads", "wall_s", "versions")}
                 run |= {
                     "file": f"results/{scale}/{chapter}/card.json",
                     "parameters": chapters.load(chapter).defaults | card["parameters"],
@@ -122,13 +123,16 @@ def _of_sweeps() -> Iterator[Record]:
         known = chapters.load(card["chapter"]).defaults | chapters.rung(card["chapter"], card["scale"]) | card["fixed"]
         for verdict in files.json(folder / "verdicts.json"):
             point = verdict["point"]
-            own = next(
-                run for run in runs if spelling.point({name: run[name] for name in point}, card.get("as_json", [])) == point
-            )
+            own = next(run for run in runs if _point(run, point, card) == point)
             versions = dict(list(own.items())[list(own).index("device") + 1 :])
-            run = {name: own[name] for name in ("date", "device", "threads")} | {"versions": versions}
+            run = {name: own[name] for name in ("date", "device", "threads", "wall_s")} | {"versions": versions}
             run |= {"file": f"results/sweeps/{folder.name}/card.json", "parameters": known | point}
             yield _record(verdict | {"sweep": folder.name}, run, card["inputs"])
+
+
+def _point(run: dict, point: dict, card: dict) -> dict:
+    """The point of a row of costs."""
+    return spelling.point({name: run[name] for name in point}, card.get("as_json", []))
 
 
 def _record(verdict: dict, run: dict, inputs: dict) -> Record:

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import pandas as pd
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -53,9 +54,13 @@ def test_a_record_knows_its_run(written):
 
 
 def test_the_points_of_a_sweep_have_runs_of_their_own(written):
-    dates = {json.dumps(one["point"]): one["card"] for one in written[0] if one.get("sweep") == "linear_phase"}
-    assert len(dates) == 33
-    assert len({json.dumps(card["parameters"]) for card in dates.values()}) == 33
+    costs = pd.read_parquet(records.SWEEPS / "linear_phase" / "costs.parquet")
+    known = {(row.n_samples, row.noise, row.seed): row.wall_s for row in costs.itertuples()}
+    assert len(known) == 33
+    assert len(set(known.values())) > 10
+    found = [one for one in written[0] if one.get("sweep") == "linear_phase"]
+    assert {tuple(one["point"].values()) for one in found} == set(known)
+    assert all(one["card"]["wall_s"] == known[tuple(one["point"].values())] for one in found)
 
 
 def test_every_field_is_described_or_plain(written):

@@ -106,7 +106,9 @@ def test_the_numbers_are_those_that_decided():
         if verdict["verdict"] == "inconclusive" or verdict["rule"]["kind"] == "ordered":
             continue
         number = r"(-?[\d.]+(?:e[-+]\d+)?)"
-        mean, asked = map(float, re.match(rf"{number} ± \S+ (?:bound|predicted) {number}", verdict["summary"]).groups())
+        mean, slack, asked = re.match(rf"{number} ± {number}, (?:bound|predicted) {number}", verdict["summary"]).groups()
+        mean, asked = float(mean), float(asked)
+        assert f"{value(sentences.sentence({'sentence': '{slack:.12g}'}, verdict)):.2g}" == slack, verdict["id"]
         known = {"mean": mean, "-mean": -mean, "predicted": asked, "bound": asked, "-bound": -asked}
         for field, spec, found in told(verdict):
             if field in known:
