@@ -10,7 +10,7 @@ from collapse_utils.schedule import Schedule, sample
 
 
 @dataclass(frozen=True)
-class Denoiser:
+class GaussianDenoiser:
     """R fitted models: data were scaled by mean (R,) and spread (R,); the best linear denoiser of scaled rows is σ_k x.
 
     eta = 1 samples ancestrally, eta = 0 deterministically.
@@ -36,16 +36,16 @@ class Denoiser:
         return self.spread**2
 
 
-def fit(schedule: Schedule, eta: float) -> Callable[[Ensemble, np.random.Generator], Denoiser]:
+def fit(schedule: Schedule, eta: float) -> Callable[[Ensemble, np.random.Generator], GaussianDenoiser]:
     """Return fit(data, rng): the denoiser a + bx of least squared error over all noise, on scaled rows (n, R).
 
     Scaled to mean 0 and variance 1 (divisor n), E[εx] = σ and E[x²] = 1, hence a = 0 and b = σ_k at every level.
     """
 
-    def fit_rows(data: Ensemble, rng: np.random.Generator) -> Denoiser:
+    def fit_rows(data: Ensemble, rng: np.random.Generator) -> GaussianDenoiser:
         mean, spread = data.rows.mean(axis=0), data.rows.std(axis=0)
         if not (spread > 0).all():
             raise ValueError(f"fit: rows must vary; got a replicate with spread {spread.min()}.")
-        return Denoiser(mean, spread, schedule, eta)
+        return GaussianDenoiser(mean, spread, schedule, eta)
 
     return fit_rows

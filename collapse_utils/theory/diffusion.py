@@ -4,6 +4,7 @@ Throughout x = α x_0 + σ ε with α² + σ² = 1, and ε̂(x) = E[ε | x]. `al
 """
 
 import numpy as np
+from scipy.optimize import elementwise
 from scipy.special import digamma, ndtr
 
 
@@ -40,15 +41,15 @@ def modes_loss(alpha: np.ndarray, mode: float, variance: float) -> np.ndarray:
 def modes_quantile(z: np.ndarray, mode: float, variance: float) -> np.ndarray:
     """Return F⁻¹(Φ(z)) for the two modes: where the deterministic sampler takes noise z as steps get fine (Song 2021).
 
-    The flow of a one-dimensional law keeps the order of points, so that it must be the map of quantiles; by bisection.
+    The flow of a one-dimensional law keeps the order of points, so that it must be the map of quantiles.
     """
-    reach = np.full(np.shape(z), mode + 12 * np.sqrt(variance))
-    low, high = -reach, reach.copy()
-    for _ in range(80):
-        middle, spread = (low + high) / 2, np.sqrt(variance)
-        less = (ndtr((middle - mode) / spread) + ndtr((middle + mode) / spread)) / 2 < ndtr(z)
-        low, high = np.where(less, middle, low), np.where(less, high, middle)
-    return (low + high) / 2
+    spread = np.sqrt(variance)
+
+    def gap(x, z):
+        return (ndtr((x - mode) / spread) + ndtr((x + mode) / spread)) / 2 - ndtr(z)
+
+    reach = mode + 12 * spread
+    return elementwise.find_root(gap, (-reach, reach), args=(z,)).x
 
 
 def deterministic_factor(alpha: np.ndarray) -> float:

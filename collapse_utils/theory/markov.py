@@ -5,7 +5,7 @@ document has `length` letters; losses are in nats per letter.
 """
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.stats import binom
 
 
 def source(n_letters: int, concentration: float, rng: np.random.Generator) -> np.ndarray:
@@ -56,7 +56,7 @@ def first_excess(table: np.ndarray, read: np.ndarray, n: int, length: int, alpha
     nodes = np.exp(-2j * np.pi * np.arange(m // 2 + 1) / m)
     weight = visits(table, length)[:, None] * table / length
     counts = np.arange(n + 1)
-    first = np.einsum("...jn,n->...j", binomial(n, read[..., 0, :]), np.log(counts + alpha)) - np.log(n + k * alpha)
+    first = np.einsum("...jn,n->...j", _binomial(n, read[..., 0, :]), np.log(counts + alpha)) - np.log(n + k * alpha)
     total = (weight[0] * (np.log(table[0]) - first)).sum(axis=-1)
     for c in range(k):
         marked = np.ones((k + 1, k, k), complex)[:, None] + np.zeros((len(nodes), 1, 1))  # (K + 1, m, K, K)
@@ -93,23 +93,21 @@ def lost_letters(p: np.ndarray, n: int, regime: str, n_fits: int) -> np.ndarray:
 
 def _count_laws(p, n, alpha, regime, n_fits):
     """The law of each count (K, M + 1) and the estimate q (M + 1,) at each fit; M the letters read."""
-    law = binomial(n, p)
+    law = _binomial(n, p)
     for t in range(1, n_fits + 1):
         read = n if regime == "replace" else t * n
-        q = (np.arange(read + 1) + alpha) / (read + len(p) * alpha)
+        if t == 1 or read > n:  # under replace every step is the first
+            q = (np.arange(read + 1) + alpha) / (read + len(p) * alpha)
+            step = _binomial(read + n if regime == "replace_multiple" else n, q)
         yield law, q
         if regime == "accumulate":
             moved, law = law, np.zeros((len(p), read + n + 1))
-            for s, row in enumerate(binomial(n, q)):
+            for s, row in enumerate(step):
                 law[:, s : s + n + 1] += moved[:, s, None] * row
         else:
-            law = law @ binomial(n if regime == "replace" else read + n, q)
+            law = law @ step
 
 
-def binomial(n: int, q) -> np.ndarray:
-    """Return the probabilities of 0 … n successes for each q in [0, 1], shape (*q.shape, n + 1)."""
-    q, s = np.asarray(q, float)[..., None], np.arange(n + 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = gammaln(n + 1) - gammaln(s + 1) - gammaln(n - s + 1)
-        log = log + np.where(s > 0, s * np.log(q), 0.0) + np.where(n - s > 0, (n - s) * np.log1p(-q), 0.0)
-    return np.exp(log)
+def _binomial(n: int, q: np.ndarray) -> np.ndarray:
+    """The probabilities of 0 … n successes for each q, (*q.shape, n + 1)."""
+    return binom.pmf(np.arange(n + 1), n, np.asarray(q)[..., None])

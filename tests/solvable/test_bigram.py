@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from scipy.stats import binom, t as student
+from scipy.stats import t as student
 
 from collapse_utils import claims, feedback_loop
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
@@ -61,11 +61,6 @@ def test_many_documents_lose_half_a_nat_a_parameter(seed):
     """K² − 1 free parameters: the excess of a document tends to (K² − 1)/(2n) in nats (Wilks; Rissanen 1986)."""
     a, n = np.vstack([[0.4, 0.6], [[0.3, 0.7], [0.6, 0.4]]]), 4000
     assert abs(theory.first_excess(a, a, n, 3, 1.0) * 3 * 2 * n / 3 - 1) < 0.01
-
-
-def test_binomial_probabilities():
-    for q in (0.0, 0.2, 1.0):
-        assert np.allclose(theory.binomial(9, q), binom.pmf(np.arange(10), 9, q))
 
 
 REGIMES = {"replace": replace, "accumulate": accumulate, "replace_multiple": replace_multiple}
