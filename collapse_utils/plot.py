@@ -100,5 +100,13 @@ def note(ax, text: str, at: tuple, offset: tuple[float, float] = (0, 3), **style
     ax.annotate(text, at, offset, textcoords="offset points", **({"fontsize": 9.5, "color": "0.35"} | style))
 
 
+def ticks(axis, values):
+    """Mark an axis (ax.xaxis, ax.yaxis) at those of the values that are in view, as plain numbers: for logarithmic axes."""
+    low, high = sorted(axis.get_view_interval())
+    shown = [value for value in values if low <= value <= high]
+    axis.set_ticks(shown, [f"{value:g}" for value in shown])
+    axis.set_ticks([], minor=True)
+
+
 def _name(series: str | int, label: str | None) -> str | None:
     return series.replace("_", "-") if label is None and isinstance(series, str) else label

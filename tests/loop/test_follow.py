@@ -103,3 +103,15 @@ def test_a_bar_of_colours_stays_with_its_panels():
     fig.colorbar(left.imshow(PATH), ax=[left, right])
     assert len(fig.panels()) == 1
     plt.close(fig)
+
+
+def test_logarithmic_axes_have_plain_numbers_where_they_are_in_view():
+    fig, ax = plot.figure()
+    ax.plot([1, 2, 8], [0.3, 1.0, 0.2])
+    ax.set(yscale="log")
+    plot.ticks(ax.yaxis, [0.01, 0.2, 0.5, 1, 5])
+    fig.canvas.draw()
+    assert [label.get_text() for label in ax.get_yticklabels() if label.get_text()] == ["0.2", "0.5", "1"]
+    assert not [label.get_text() for label in ax.get_yticklabels(minor=True) if label.get_text()]
+    assert ax.get_ylim()[0] > 0.1
+    plt.close(fig)
