@@ -59,6 +59,12 @@ def numbers(name: str, specs: dict[str, str], **where: Any) -> None:
         number(key, name, column, spec, **where)
 
 
+def summary(prefix: str, values: dict[str, tuple[Any, str]]) -> None:
+    """Publish single values {name: (value, format)} as a table "summary" of one row, and glue each of them as <prefix>-<name>."""
+    table("summary", pd.DataFrame([{name: value for name, (value, _) in values.items()}]))
+    numbers("summary", {f"{prefix}-{name}": f"{name}:{spec}" for name, (_, spec) in values.items()})
+
+
 @dataclass(frozen=True)
 class Data:
     """The data sets that a notebook read, by name, with their hashes, for its run card."""

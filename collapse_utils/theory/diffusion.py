@@ -123,6 +123,11 @@ def shell_mean(x: np.ndarray, alpha: float, length: float) -> np.ndarray:
     return length * langevin(alpha * length * reach / (1 - alpha**2)) * x / reach
 
 
+def shell_noise(x: np.ndarray, alpha: float, length: float) -> np.ndarray:
+    """Return E[ε|x] = (x − α E[r|x])/σ for r uniform on a sphere of radius ℓ, x (…, 3): the best predictor of the raw noise (ours)."""
+    return (x - alpha * shell_mean(x, alpha, length)) / np.sqrt(1 - alpha**2)
+
+
 def langevin(kappa: np.ndarray) -> np.ndarray:
     """Return L(κ) = coth κ − 1/κ, the mean cosine to the axis of a direction with density ∝ e^{κ cos}, in [0, 1)."""
     kappa = np.maximum(np.asarray(kappa, float), 1e-12)

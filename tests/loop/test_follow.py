@@ -56,6 +56,17 @@ def test_numbers_are_columns_of_one_row(monkeypatch):
     assert seen == {"last": ("paths", "mean", ".2f", {"n": 3}), "last-share": ("paths", "share, all", ".0%", {"n": 3})}
 
 
+def test_a_summary_is_a_row_whose_values_are_all_glued(monkeypatch):
+    glued = []
+    monkeypatch.setattr("IPython.display.display", lambda shown, **kwargs: glued.append(shown))
+    results.summary("page", {"rise": (0.1234, ".1%"), "fits": (7, "d")})
+    assert [(n["key"], n["text"], n["table"]) for n in (shown[results.NUMBER_MIME] for shown in glued[1:])] == [
+        ("page-rise", "12.3%", "summary"),
+        ("page-fits", "7", "summary"),
+    ]
+    assert glued[0].frame.to_dict("records") == [{"rise": 0.1234, "fits": 7}]
+
+
 @pytest.mark.parametrize("samples", [PATH, moments.Moments().add(PATH)], ids=["samples", "moments"])
 def test_points_stand_at_the_means_with_two_standard_errors(samples):
     fig, ax = plot.figure(xlabel="fits", ylabel="loss")

@@ -185,10 +185,13 @@ def test_the_best_guess_of_a_bond(seed):
     rng, alpha = np.random.default_rng(seed), 0.6
     bond = rng.standard_normal((100_000, 3))
     bond /= np.linalg.norm(bond, axis=1, keepdims=True)
-    x = alpha * bond + 0.8 * rng.standard_normal(bond.shape)
+    noise = rng.standard_normal(bond.shape)
+    x = alpha * bond + 0.8 * noise
     along = (bond * x).sum(1) / np.linalg.norm(x, axis=1)
     assert abs(along.mean() - theory.shell_length(alpha, 1.0)) < 5.5 * along.std() / 100_000**0.5
     assert np.abs(((bond - theory.shell_mean(x, alpha, 1.0)) * x).mean(0)).max() < 5.5 / 100_000**0.5
+    left = (noise - theory.shell_noise(x, alpha, 1.0)) * x  # a conditional mean leaves what is orthogonal to x
+    assert (np.abs(left.mean(0)) < 5.5 * left.std(0) / 100_000**0.5).all()
 
 
 def test_rows_without_spread_are_named():
