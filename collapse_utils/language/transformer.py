@@ -69,6 +69,13 @@ def n_parameters(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+def layer_weights(size: str) -> int:
+    """Return the number of weights in the layers of a size: those of attention and of the two or three maps after it."""
+    shape = SIZES[size]
+    maps = 3 if shape.family == "llama" else 2
+    return shape.layers * shape.width * (4 * shape.width + maps * shape.inner)
+
+
 def cross_entropy(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:
     """Return the summed negative log likelihood of rows in nats, and the number of tokens that count; padding does not.
 

@@ -26,6 +26,16 @@ class Ngram:
             rows[..., t] = letter
         return Ensemble(rows)
 
+    def losses(self, data: Ensemble) -> np.ndarray:
+        """Return −ln p of each document of rows (n, R, length) in nats per letter, (n, R)."""
+        rows = data.rows.astype(np.int64)
+        return -np.log(self.table[np.arange(len(self.table))[:, None], _context(rows), rows - 1]).mean(axis=-1)
+
+
+def truth(table: np.ndarray, length: int, replicates: int) -> Ngram:
+    """Return the source of every chain: its table (K + 1, K), once for each replicate."""
+    return Ngram(np.broadcast_to(table, (replicates, *table.shape)), length)
+
 
 def counting(n_letters: int, alpha: float, order: int = 1) -> Callable:
     """Return fit(data, rng) of the table q(j|c) = (N_cj + α)/(N_c + Kα) to an Ensemble of rows (n, R, length).
@@ -38,7 +48,7 @@ def counting(n_letters: int, alpha: float, order: int = 1) -> Callable:
 
     def fit(data, rng):
         rows = data.rows.astype(np.int64)  # (n, R, L)
-        context = np.concatenate([np.zeros_like(rows[..., :1]), rows[..., :-1]], axis=-1) if order else np.zeros_like(rows)
+        context = _context(rows) if order else np.zeros_like(rows)
         replicate = np.arange(rows.shape[1])[:, None]
         cell = (replicate * (n_letters + 1) + context) * n_letters + rows - 1
         counts = np.bincount(cell.ravel(), minlength=rows.shape[1] * (n_letters + 1) * n_letters)
@@ -47,3 +57,8 @@ def counting(n_letters: int, alpha: float, order: int = 1) -> Callable:
         return Ngram((counts + alpha) / (counts.sum(axis=-1, keepdims=True) + n_letters * alpha), rows.shape[2])
 
     return fit
+
+
+def _context(rows: np.ndarray) -> np.ndarray:
+    """The letter before each letter, 0 before the first."""
+    return np.concatenate([np.zeros_like(rows[..., :1]), rows[..., :-1]], axis=-1)

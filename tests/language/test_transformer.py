@@ -55,6 +55,15 @@ def test_the_paper_s_models_have_its_parameter_counts(size, count):
     assert language.n_parameters(language.build(size, 8000, "meta")) == count
 
 
+@pytest.mark.parametrize("size", ["llama-tiny", "llama-42m", "gpt2-9m"])
+def test_the_weights_of_the_layers_are_all_matrices_but_the_embeddings(size):
+    model = language.build(size, V, "meta")
+    matrices = {name: p.numel() for name, p in model.named_parameters() if p.dim() == 2}
+    embeddings = {"model.embed_tokens.weight", "lm_head.weight", "transformer.wte.weight", "transformer.wpe.weight"}
+    assert len(set(matrices) & embeddings) == 2
+    assert language.layer_weights(size) == sum(count for name, count in matrices.items() if name not in embeddings)
+
+
 @pytest.mark.parametrize("size", ["llama-tiny", "gpt2-1m"])
 def test_the_loss_is_the_hand_computed_one_and_padding_never_counts(size):
     model, rows = model_of(size), np.array([[5, 7, END, END, END, END], [3, 9, 4, 8, END, END]], np.uint16)

@@ -9,7 +9,8 @@ from scipy.stats import t as student
 
 from collapse_utils import claims, feedback_loop
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
-from collapse_utils.solvable.bigram import Ngram, counting
+from collapse_utils.rows import Ensemble
+from collapse_utils.solvable.bigram import Ngram, counting, truth
 from collapse_utils.theory import markov as theory
 
 LENGTH, ALPHA = 4, 0.5
@@ -40,12 +41,20 @@ def test_entropy_visits_and_excess_by_enumeration(seed):
     assert abs(theory.entropy(a, 4000) - rate) < 1e-3
 
 
+def test_losses_of_documents_by_enumeration(seed):
+    a, b = table(seed), table(seed + 1)
+    letters, law = zip(*documents(a, LENGTH), strict=True)
+    rows = Ensemble(np.repeat(np.array(letters, np.uint16)[:, None], 2, axis=1))
+    losses = Ngram(np.stack([a, b]), LENGTH).losses(rows)  # (documents, 2)
+    assert np.allclose(losses[:, 0], -np.log(law) / LENGTH)
+    assert np.isclose(law @ losses[:, 0], theory.entropy(a, LENGTH))
+    assert np.isclose(law @ (losses[:, 1] - losses[:, 0]), theory.excess(a, b, LENGTH))
+
+
 def test_the_first_excess_is_the_sum_over_all_data_sets(seed):
     """Two documents of three letters over two letters: 64 data sets, each fitted and weighed by its probability."""
     a, length, n = table(seed, 2), 3, 2
     total, fit = 0.0, counting(2, ALPHA)
-    from collapse_utils.rows import Ensemble
-
     for chosen in itertools.product(documents(a, length), repeat=n):
         rows = np.array([letters for letters, _ in chosen])[:, None, :]
         model = fit(Ensemble(rows), None)
@@ -69,7 +78,7 @@ REGIMES = {"replace": replace, "accumulate": accumulate, "replace_multiple": rep
 def unigram_chains(regime, p, n, fits, r, seed):
     """Excess of r chains of unigram models, (r, fits)."""
     rng, draw = np.random.default_rng(seed), size_matched(n) if regime == "replace_multiple" else None
-    real = Ngram(np.broadcast_to(p, (r, len(p) + 1, len(p))), 1).sample(n, rng)
+    real = truth(np.broadcast_to(p, (len(p) + 1, len(p))), 1, r).sample(n, rng)
     loop = feedback_loop(counting(len(p), ALPHA, order=0), real, REGIMES[regime], rng, draw)
     return np.stack([p @ np.log(p) - np.log(g.model.table[:, 0]) @ p for g in islice(loop, fits)], axis=1)
 
@@ -94,7 +103,7 @@ def test_unigram_chains_follow_the_exact_law_and_not_another_regime_s(regime, se
 def test_without_smoothing_a_lost_letter_never_returns(regime, seed):
     p, n, fits = np.array([0.6, 0.25, 0.1, 0.05]), 15, 6
     rng = np.random.default_rng(seed)
-    real = Ngram(np.broadcast_to(p, (20_000, 5, 4)), 1).sample(n, rng)
+    real = truth(np.broadcast_to(p, (5, 4)), 1, 20_000).sample(n, rng)
     loop = feedback_loop(counting(4, 0.0, order=0), real, REGIMES[regime], rng)
     gone = np.stack([g.model.table[:, 0] == 0 for g in islice(loop, fits)], axis=1)  # (r, fits, K)
     assert (gone[:, 1:] >= gone[:, :-1]).all()
@@ -111,7 +120,7 @@ def test_bigram_chains_follow_the_conditional_law_in_every_generation(seed):
     """E[excess of fit t+1 | fit t] under replace; growth by the first error each time is rejected."""
     a, n, length = table(seed % 7, 3), 12, 5
     rng = np.random.default_rng(seed)
-    real = Ngram(np.broadcast_to(a, (6000, *a.shape)), length).sample(n, rng)
+    real = truth(a, length, 6000).sample(n, rng)
     tables = [g.model.table for g in islice(feedback_loop(counting(3, ALPHA), real, replace, rng), 4)]
     lost = np.stack([theory.excess(a, q, length) for q in tables], axis=1)
     first = theory.first_excess(a, a, n, length, ALPHA)
