@@ -17,12 +17,12 @@ class Ngram:
 
     def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
         """Return n documents of `length` letters for each replicate, rows (n, R, length)."""
-        rungs = self.table.cumsum(axis=-1)  # (R, K + 1, K)
-        rungs /= rungs[..., -1:]
+        steps = self.table.cumsum(axis=-1)  # (R, K + 1, K)
+        steps /= steps[..., -1:]
         rows = np.zeros((n, len(self.table), self.length), np.uint16)
         replicate, letter = np.arange(len(self.table)), np.zeros((n, len(self.table)), int)
         for t in range(self.length):
-            letter = 1 + (rng.random(letter.shape)[..., None] >= rungs[replicate, letter]).sum(axis=-1)  # (n, R)
+            letter = 1 + (rng.random(letter.shape)[..., None] >= steps[replicate, letter]).sum(axis=-1)  # (n, R)
             rows[..., t] = letter
         return Ensemble(rows)
 
