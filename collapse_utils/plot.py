@@ -100,10 +100,13 @@ def note(ax, text: str, at: tuple, offset: tuple[float, float] = (0, 3), **style
     ax.annotate(text, at, offset, textcoords="offset points", **({"fontsize": 9.5, "color": "0.35"} | style))
 
 
-def ticks(axis, values):
-    """Mark an axis (ax.xaxis, ax.yaxis) at those of the values that are in view, as plain numbers: for logarithmic axes."""
+def ticks(axis, values=None):
+    """Mark a logarithmic axis, ax.xaxis or ax.yaxis, with plain numbers: those of the values in view, or all of 1, 2 and 5."""
     low, high = sorted(axis.get_view_interval())
-    shown = [value for value in values if low <= value <= high]
+    if values is None:
+        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
+        values = np.outer(decades, [1, 2, 5, 10]).ravel()
+    shown = sorted({value for value in values if low <= value <= high})
     axis.set_ticks(shown, [f"{value:g}" for value in shown])
     axis.set_ticks([], minor=True)
 

@@ -125,4 +125,7 @@ def test_logarithmic_axes_have_plain_numbers_where_they_are_in_view():
     assert [label.get_text() for label in ax.get_yticklabels() if label.get_text()] == ["0.2", "0.5", "1"]
     assert not [label.get_text() for label in ax.get_yticklabels(minor=True) if label.get_text()]
     assert ax.get_ylim()[0] > 0.1
+    ax.set(xscale="log", xlim=(0.15, 12))
+    plot.ticks(ax.xaxis)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.2", "0.5", "1", "2", "5", "10"]
     plt.close(fig)
