@@ -101,11 +101,14 @@ def note(ax, text: str, at: tuple, offset: tuple[float, float] = (0, 3), **style
 
 
 def ticks(axis, values=None):
-    """Mark a logarithmic axis, ax.xaxis or ax.yaxis, with plain numbers: those of the values in view, or all of 1, 2 and 5."""
+    """Mark a logarithmic axis, ax.xaxis or ax.yaxis, with plain numbers: those of the values that are in view.
+
+    Without values: 1, 2 and 5 in every decade, 1 alone where there are more than three.
+    """
     low, high = sorted(axis.get_view_interval())
     if values is None:
         decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
-        values = np.outer(decades, [1, 2, 5, 10]).ravel()
+        values = np.outer(decades, [1, 2, 5, 10] if high < 1000 * low else [1, 10]).ravel()
     shown = sorted({value for value in values if low <= value <= high})
     axis.set_ticks(shown, [f"{value:g}" for value in shown])
     axis.set_ticks([], minor=True)

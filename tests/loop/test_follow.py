@@ -128,4 +128,7 @@ def test_logarithmic_axes_have_plain_numbers_where_they_are_in_view():
     ax.set(xscale="log", xlim=(0.15, 12))
     plot.ticks(ax.xaxis)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0.2", "0.5", "1", "2", "5", "10"]
+    ax.set(xlim=(0.05, 200))
+    plot.ticks(ax.xaxis)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "1", "10", "100"]
     plt.close(fig)
