@@ -79,6 +79,11 @@ def of(samples: np.ndarray | Moments) -> Moments:
     return samples if isinstance(samples, Moments) else Moments().add(np.asarray(samples, float))
 
 
+def columns(moments: Moments, chosen) -> Moments:
+    """Return the columns of Moments that an index, a slice or a mask chooses."""
+    return Moments(moments.n, moments.mean[chosen], moments.m2[chosen])
+
+
 def frame(samples: np.ndarray | Moments, unit=1.0, **columns) -> pd.DataFrame:
     """Return one row a column of samples (replicates, k) or Moments: the columns given, replicates, mean, se.
 

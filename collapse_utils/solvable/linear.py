@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from collapse_utils.rows import Ensemble
+from collapse_utils.solvable.design import Design
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -22,14 +23,13 @@ def student(scale: float, dof: float) -> Noise:
 
 
 @dataclass(frozen=True)
-class FixedDesign:
+class FixedDesign(Design):
     """R fixed designs X (R, T, d), reused by every generation; a data set is an Ensemble of (row numbers, labels).
 
-    penalty is λ in ridge's (XᵀX/n + λI)⁻¹Xᵀy/n, n the number of rows fitted. Where the rows are c whole copies of the
-    design, the fit depends on the labels through their mean over copies alone: exact, and used.
+    penalty is λ in ridge's (XᵀX/n + λI)⁻¹Xᵀy/n, n the number of rows fitted. Where every row has as many labels, the fit
+    depends on them through their means alone: exact, and used.
     """
 
-    x: np.ndarray
     noise: Noise
     penalty: float = 0.0
 
@@ -39,17 +39,11 @@ class FixedDesign:
 
     def fit(self, data: Ensemble, rng) -> "FixedDesignModel":
         """Return the least-squares (or ridge) model of every replicate."""
-        row, y = data.rows  # (n, R)
-        n_rows, replicates = self.x.shape[1], self.x.shape[0]
-        copies, left = divmod(len(y), n_rows)
-        if left == 0 and (row.reshape(copies, n_rows, -1) == np.arange(n_rows, dtype=row.dtype)[:, None]).all():
-            labels = y.reshape(copies, n_rows, replicates).mean(axis=0)  # (T, R)
-            return FixedDesignModel(self, _apply(self._inverse_gram, self._moment(labels)))
-        cell = row * replicates + np.arange(replicates)
-        counts, total = (
-            np.bincount(cell.ravel(), weights, n_rows * replicates).reshape(n_rows, replicates) for weights in (None, y.ravel())
-        )
-        gram = self._gram(counts.T[..., None]) + len(y) * self.penalty * np.eye(self.x.shape[2])
+        total, counts = self.totals(data)  # (T, R)
+        copies = counts[0, 0]
+        if (counts == copies).all():
+            return FixedDesignModel(self, _apply(self._inverse_gram, self._moment(total / copies)))
+        gram = self._gram(counts.T[..., None]) + len(data.rows[1]) * self.penalty * np.eye(self.x.shape[2])
         return FixedDesignModel(self, np.linalg.solve(gram, self._moment(total)[..., None])[..., 0])
 
     def _gram(self, weights=1.0):
@@ -74,13 +68,8 @@ class FixedDesignModel:
 
     def sample(self, n: int, rng) -> Ensemble:
         """Return n labelled rows for every replicate: n/T copies of the design, each with fresh noise, row by row."""
-        replicates, n_rows, _ = self.design.x.shape
-        if n % n_rows:
-            raise ValueError(f"sample: n must be a multiple of the design's {n_rows} rows; got {n}.")
-        mean = _apply(self.design.x, self.w).T  # (T, R)
-        row = np.broadcast_to(np.arange(n_rows, dtype=np.int32)[:, None], (n_rows, replicates))
-        y = np.tile(mean, (n // n_rows, 1)) + self.design.noise(rng, (n, replicates))
-        return Ensemble((np.tile(row, (n // n_rows, 1)), y))
+        copies, mean = self.design.copies(n), _apply(self.design.x, self.w).T  # (T, R)
+        return self.design.labelled(np.tile(mean, (copies, 1)) + self.design.noise(rng, (n, mean.shape[1])))
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ import numpy as np
 from scipy.special import expit
 
 from collapse_utils.rows import Ensemble
+from collapse_utils.solvable.design import Design
 
 
 @dataclass(frozen=True)
-class Logistic:
+class Logistic(Design):
     """A design X (T, p), shared by all replicates and generations; a data set is an Ensemble of (row numbers, labels).
 
     Labels are 0 or 1; NaN marks a replicate without a model (see fit). An intercept is a column of ones in x.
     """
 
-    x: np.ndarray
     max_steps: int = 25
 
     def real(self, beta, copies: int, replicates: int, rng) -> Ensemble:
@@ -30,7 +30,7 @@ class Logistic:
         It does not exist where a hyperplane separates the labels (Albert and Anderson 1984): Newton's steps then never
         come to rest. Rows that recur are fitted as binomial counts, which is exact.
         """
-        return LogisticModel(self, self.maximum(*self._counts(*data.rows)))
+        return LogisticModel(self, self.maximum(*(total.T for total in self.totals(data))))
 
     def maximum(self, successes, trials):
         """Return the coefficients (R, p) that maximise Σ_i s_i η_i − m_i log(1 + e^{η_i}), η = Xβ, by Newton's method.
@@ -86,16 +86,6 @@ class Logistic:
     def _outer(self):
         return (self.x[:, :, None] * self.x[:, None, :]).reshape(len(self.x), -1)  # (T, p·p)
 
-    def _counts(self, row, y):
-        """Successes and trials of every row of the design: (n, R), (n, R) → (R, T), (R, T)."""
-        n_rows, replicates = len(self.x), row.shape[1]
-        copies, left = divmod(len(row), n_rows)
-        if left == 0 and (row.reshape(copies, n_rows, -1) == np.arange(n_rows)[:, None]).all():
-            successes = y.reshape(copies, n_rows, -1).sum(axis=0, dtype=float)
-            return successes.T, np.full((replicates, n_rows), float(copies))
-        cell = (row + n_rows * np.arange(replicates)).ravel()
-        return tuple(np.bincount(cell, w, n_rows * replicates).reshape(replicates, n_rows) for w in (y.ravel(), None))
-
     def information(self, beta):
         """Return the Fisher information of one label a row, averaged over the design: XᵀWX/T, (p, p)."""
         p = expit(self.x @ beta)
@@ -111,14 +101,10 @@ class LogisticModel:
 
     def sample(self, n: int, rng) -> Ensemble:
         """Return n labelled rows for every replicate: n/T copies of the design with fresh Bernoulli labels."""
-        n_rows, replicates = len(self.design.x), len(self.beta)
-        if n % n_rows:
-            raise ValueError(f"sample: n must be a multiple of the design's {n_rows} rows; got {n}.")
-        p = expit(self.design.x @ self.beta.T)  # (T, R)
-        y = (rng.random((n // n_rows, n_rows, replicates)) < p).astype(np.float32)
+        copies, p = self.design.copies(n), expit(self.design.x @ self.beta.T)  # (T, R)
+        y = (rng.random((copies, *p.shape)) < p).astype(np.float32)
         y[:, :, np.isnan(p[0])] = np.nan
-        row = np.broadcast_to(np.arange(n_rows, dtype=np.int32)[:, None], (n_rows, replicates))
-        return Ensemble((np.tile(row, (n // n_rows, 1)), y.reshape(n, replicates)))
+        return self.design.labelled(y.reshape(n, -1))
 
     @property
     def separable(self) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Fits of a known curve; the jackknife of a mean; a critical value against its own law."""
 
 import numpy as np
+import pytest
 from scipy.stats import spearmanr
 
 from collapse_utils import moments
@@ -31,3 +32,12 @@ def test_the_critical_value_is_passed_by_chance_in_five_of_a_hundred(seed):
     found = [spearmanr(np.arange(13), rng.permutation(13)).statistic for _ in range(4000)]
     share = np.mean(np.array(found) > point)
     assert abs(share - 0.05) < 0.005 + 5 * np.sqrt(0.05 * 0.95 / 4000)
+
+
+@pytest.mark.parametrize("chosen", [slice(2), [0, -1], np.array([False, True, True, False])], ids=["slice", "index", "mask"])
+def test_columns_are_those_of_the_samples(chosen):
+    samples = np.random.default_rng(0).standard_normal((50, 4)) * [1, 2, 3, 4]
+    found, direct = moments.columns(moments.of(samples), chosen), moments.of(samples[:, chosen])
+    assert found.n == 50
+    assert np.allclose(found.mean, direct.mean, rtol=1e-12, atol=0)
+    assert np.allclose(found.se, direct.se, rtol=1e-12, atol=0)

@@ -10,7 +10,7 @@ from collapse_utils import claims, feedback_loop
 from collapse_utils.moments import replicate
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
 from collapse_utils.rows import Ensemble
-from collapse_utils.solvable import kde
+from collapse_utils.solvable import discrete, kde
 from collapse_utils.theory import discrete as theory, gaussian
 
 
@@ -114,3 +114,32 @@ def test_times_of_the_loop_and_a_swapped_arm(seed):
             mixed += (g.data.rows != g.data.rows[0]).any(axis=0)
         surprise = (mixed.mean() - theory.absorption_time(p, m)) / (mixed.std() / np.sqrt(2000))
         assert (abs(surprise) < 5.7) == agrees
+
+
+def test_letters_are_counted_as_they_were_drawn(seed):
+    rows, p = discrete.letters([0.1, 0.0, 0.9], 50, 3000, np.random.default_rng(seed)).rows, np.array([0.1, 0.0, 0.9])
+    found = discrete.counts(rows, 3)
+    assert found.shape == (3000, 3)
+    assert (found == [np.bincount(column, minlength=3) for column in rows.T]).all()
+    assert (np.abs(found.mean(axis=0) - 50 * p) <= 5.7 * np.sqrt(50 * p * (1 - p) / 3000)).all()
+
+
+def test_absorption_takes_the_exact_time_and_is_a_fair_lottery(seed):
+    """Letters that the chain of another size or a rival lottery, won in proportion to p², would not give."""
+    p, m, r = np.array([0.2, 0.3, 0.5]), 12, 6000
+    time, winner = discrete.absorption(p, m, r, np.random.default_rng(seed))
+    error = time.std() / np.sqrt(r)
+    assert abs(time.mean() - theory.absorption_time(p, m)) < 5.7 * error < abs(time.mean() - theory.absorption_time(p, m + 2))
+    won, spread = np.bincount(winner, minlength=3) / r, np.sqrt(p * (1 - p) / r)
+    assert (np.abs(won - p) < 5.7 * spread).all()
+    assert (np.abs(won - p**2 / (p**2).sum()) > 5.7 * spread).any()
+
+
+def test_letters_go_extinct_in_the_exact_time_of_the_last(seed):
+    p, m, r = np.array([0.05, 0.25, 0.7]), 9, 4000
+    time = discrete.extinction(p, m, r, np.random.default_rng(seed))
+    ordered, never = np.sort(time, axis=1), (1 - p) ** m
+    assert (ordered[:, 2] - ordered[:, 1] >= 1).all()
+    surprise = (ordered[:, 1].mean() - theory.absorption_time(p, m)) / (ordered[:, 1].std() / np.sqrt(r))
+    assert abs(surprise) < 5.7
+    assert (np.abs((time == 0).mean(axis=0) - never) < 5.7 * np.sqrt(never * (1 - never) / r) + 1e-9).all()

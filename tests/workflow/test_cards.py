@@ -63,7 +63,7 @@ def moved(text):
     """A text with every module of the package in another place: from collapse_utils import x as y, from …x import f, import …."""
     text = re.sub(r"from collapse_utils import (\w+) as (\w+)", r"from collapse_utils.house import \1 as \2", text)
     text = re.sub(r"from collapse_utils\.(?!house)", "from collapse_utils.house.", text)
-    return re.sub(r"from collapse_utils import (?!feedback_loop|Generation)", "from collapse_utils.house import ", text)
+    return re.sub(r"from collapse_utils import (?!feedback_loop|follow|Generation)", "from collapse_utils.house import ", text)
 
 
 def test_a_house_that_moves_makes_nothing_stale(before):
