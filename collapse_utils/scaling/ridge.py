@@ -22,6 +22,11 @@ def ridge(x: np.ndarray, y: np.ndarray, penalty: float, weights: np.ndarray | No
     return np.linalg.solve(transposed @ x + n * penalty * np.eye(d), transposed @ y)
 
 
+def at_penalty(penalty: float, weights: np.ndarray | None = None) -> Callable:
+    """Return fit(x, y, rng), ridge at this penalty and with these weights of rows, as parts takes it."""
+    return lambda x, y, rng: ridge(x, y, penalty, weights)
+
+
 def ridge_path(x: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
     """Return the ridge weights at every penalty (k,), from one eigendecomposition a replicate: x (R, n, d), y (R, n) → (R, d, k)."""
     n, transposed = x.shape[1], x.swapaxes(1, 2)  # (R, d, n)
@@ -54,6 +59,19 @@ def error_given_rows(x: np.ndarray, n_synthetic: int, noise: float, quality: flo
     inverse = np.linalg.inv(gram)
     pulled = ((inverse @ synthetic) ** 2).sum(axis=(1, 2))
     return noise**2 * inverse.trace(axis1=1, axis2=2) + quality / x.shape[2] * pulled
+
+
+def change_by_added(r: int, rng, d: int, n_real: int, n_added: int, noise: float, quality: float) -> np.ndarray:
+    """Return the error of least squares with n_added synthetic rows less that without, (r,), by two fits that share the real rows.
+
+    Isotropic rows, truth 0 (the error does not depend on it), a shift of c² = quality, random signs as in parts.
+    """
+    n = n_real + n_added
+    x, y = rng.standard_normal((r, n, d)), noise * rng.standard_normal((r, n, 1))
+    shift = np.sqrt(quality / d) * rng.choice([-1.0, 1.0], (r, d, 1))
+    y = y + (x @ shift) * (np.arange(n) >= n_real)[:, None]
+    mixed, alone = ridge(x, y, 0.0), ridge(x[:, :n_real], y[:, :n_real], 0.0)
+    return (mixed**2).sum(axis=(1, 2)) - (alone**2).sum(axis=(1, 2))
 
 
 def parts(scales, truth, noise: float, shift, n: int, shares: Sequence[float], fit: Callable) -> Callable:
