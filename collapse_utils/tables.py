@@ -49,17 +49,19 @@ def fingerprint(name: str, part: str = "train") -> str:
 def components(x: np.ndarray, k: int) -> np.ndarray:
     """Return a column of ones and the k leading principal components of the standardised features: (N, k + 1).
 
-    Features without spread are dropped; each component is scaled to mean 0 and variance 1.
+    Features without spread count for nothing; each component has mean 0, variance 1 and weights of positive sum.
     Raises ValueError where the features span fewer than k dimensions.
     """
-    spread = x.std(axis=0)
-    z = (x[:, spread > 0] - x[:, spread > 0].mean(axis=0)) / spread[spread > 0]
-    value, vector = np.linalg.eigh(z.T @ z / len(z))
-    rank = int((value > 1e-10 * value[-1]).sum())
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    scaled = StandardScaler().fit_transform(x)
+    pca = PCA(svd_solver="covariance_eigh").fit(scaled)
+    rank = int((pca.explained_variance_ > 1e-10 * pca.explained_variance_[0]).sum())
     if not 1 <= k <= rank:
         raise ValueError(f"components: k must lie between 1 and the rank {rank} of the features; got {k}.")
-    leading = vector[:, ::-1][:, :k] * np.sign(vector[:, ::-1][:, :k].sum(axis=0))
-    return np.column_stack([np.ones(len(z)), z @ leading / np.sqrt(value[::-1][:k])])
+    scores = StandardScaler().fit_transform(pca.transform(scaled)[:, :k])
+    return np.column_stack([np.ones(len(x)), scores * np.sign(pca.components_[:k].sum(axis=1))])
 
 
 def idx(path: Path, dimensions: int) -> np.ndarray:

@@ -5,6 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 
+def random_features(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return m random ReLU features √(2/mk) max(0, Wx) of rows x (N, k), (N, m); weights W (m, k) are N(0, 1).
+
+    Over weights their products are the arc-cosine kernel of degree 1, over k (Cho, Saul 2009), in the mean |x|²/k on the diagonal.
+    """
+    return np.maximum(x @ weights.T, 0) * np.sqrt(2 / weights.size)
+
+
 def second_moments(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return eigenvalues (m,), second (m, 2, 2) and rest (2, 2) as theory.ridge.two_sources wants them, from rows.
 
@@ -33,12 +41,11 @@ def two_layers(x: np.ndarray, y: np.ndarray, width: int, n_steps: int, rate: flo
     x, y = (torch.as_tensor(array, dtype=torch.float32) for array in (x, y))
     (s, _, k), (_, p, _, c) = x.shape, y.shape
     first = torch.as_tensor(rng.standard_normal((s, k, width)) / np.sqrt(k), dtype=torch.float32)
-    first = first.repeat(1, 1, p).requires_grad_()  # (S, k, P·width)
-    bias, second = torch.zeros(s, 1, p * width, requires_grad=True), torch.zeros(s, p, width, c, requires_grad=True)
+    first = first[:, None].repeat(1, p, 1, 1).requires_grad_()  # (S, P, k, width)
+    bias, second = torch.zeros(s, p, 1, width, requires_grad=True), torch.zeros(s, p, width, c, requires_grad=True)
 
     def output(x):
-        hidden = torch.relu(x @ first + bias)  # (S, n, P·width)
-        return hidden.unflatten(2, (p, width)).transpose(1, 2) @ second  # (S, P, n, c)
+        return torch.relu(x[:, None] @ first + bias) @ second  # (S, P, n, c)
 
     descent = torch.optim.SGD([first, bias, second], lr=rate, momentum=0.9)
     for _ in range(n_steps):

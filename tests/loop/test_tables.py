@@ -103,6 +103,7 @@ def test_components_are_the_singular_vectors():
     left, _, _ = np.linalg.svd(z / z.std(axis=0), full_matrices=False)
     np.testing.assert_allclose(np.abs(ours[:, 1:] / np.sqrt(len(x))), np.abs(left[:, :5]), atol=1e-8)
     np.testing.assert_array_equal(ours[:, 0], 1)
+    assert ((z / z.std(axis=0)).T @ ours[:, 1:]).sum(axis=0).min() > 0  # the sign of each
     np.testing.assert_allclose(ours[:, 1:].T @ ours[:, 1:] / len(x), np.eye(5), atol=1e-8)
     with pytest.raises(ValueError, match="k must lie between 1 and the rank 61 of the features; got 62"):
         corpora.components(x, 62)

@@ -10,7 +10,7 @@ from collapse_utils import claims, feedback_loop
 from collapse_utils.moments import collect, relative, replicate
 from collapse_utils.regimes import fresh_real_and_last
 from collapse_utils.scaling.ridge import parts, ridge
-from collapse_utils.scaling.students import second_moments, two_layers
+from collapse_utils.scaling.students import random_features, second_moments, two_layers
 from collapse_utils.solvable.linear import FreshDesign, gaussian, risk
 from collapse_utils.theory import ridge as strong
 
@@ -104,6 +104,17 @@ def test_two_sources_with_a_shift_against_the_truth_and_noise_of_its_own(seed):
     assert abs(error.mean - strong.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, second, rest)) < slack
     independent = second * np.array([[1, 1], [1, 0]]) + np.einsum("ik,ab->iab", 1.49 * w**2, [[0, 0], [0, 1]])  # same tr ΣΔ
     assert abs(error.mean - strong.two_sources(s, n, strong.effective_penalty(s, n, penalty), share, independent, rest)) > slack
+
+
+def test_random_features_have_the_arc_cosine_kernel(seed):
+    rng, m = np.random.default_rng(seed), 200_000
+    x = rng.standard_normal((3, 5))
+    z = random_features(x, rng.standard_normal((m, 5)))
+    norm = np.linalg.norm(x, axis=1)
+    angle = np.arccos(np.clip(x @ x.T / np.outer(norm, norm), -1, 1))
+    kernel = np.outer(norm, norm) * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (5 * np.pi)
+    products = m * z[:, None] * z[None]  # (3, 3, m), their mean the kernel
+    assert (np.abs(products.mean(axis=2) - kernel) < 6 * products.std(axis=2) / np.sqrt(m)).all()
 
 
 def test_second_moments_are_unbiased_given_the_rows(seed):

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from collapse_utils.moments import replicate
-from collapse_utils.scaling.ridge import parts, projected_ridge, ridge
+from collapse_utils.scaling.ridge import (
+    at_penalty,
+    change_by_added,
+    error_given_rows,
+    parts,
+    power_law,
+    projected_ridge,
+    ridge,
+    ridge_path,
+)
 from collapse_utils.theory import downstream as demystified, ridge as strong
 
 
@@ -16,6 +25,37 @@ def far(moments, predicted, band=0.0):
     """Largest distance of the means from the prediction, in standard errors, after an allowance."""
     gap = np.abs(moments.mean - predicted) - band * np.abs(predicted)
     return (gap / np.maximum(moments.se, 1e-300)).max()
+
+
+def test_the_error_given_rows_averages_to_the_exact_one(seed):
+    d, n, synthetic, rng = 6, 20, 8, np.random.default_rng(seed)
+    errors = error_given_rows(rng.standard_normal((40_000, n, d)), synthetic, 0.5, 0.8)
+    exact = strong.unpenalised(d, n - synthetic, synthetic, 0.5, 0.8)
+    assert abs(errors.mean() - exact) < 6 * errors.std() / 200
+    assert abs(errors.mean() - strong.unpenalised(d, synthetic, n - synthetic, 0.5, 0.8)) > 6 * errors.std() / 200
+
+
+def test_spectra_have_mean_one_and_their_decay():
+    s = power_law(50, 1.5)
+    assert s.mean() == pytest.approx(1)
+    assert s[7] / s[1] == pytest.approx(4**-1.5)
+    np.testing.assert_array_equal(power_law(4, 0.0), np.ones(4))
+
+
+def test_added_rows_change_the_error_by_the_difference_of_the_exact_ones(seed):
+    d, real, added, rng = 5, 30, 40, np.random.default_rng(seed)
+    change = change_by_added(20_000, rng, d, real, added, 0.5, 0.2)
+    mixed, alone = (strong.unpenalised(d, real, k, 0.5, 0.2) for k in (added, 0))
+    slack = 6 * change.std() / np.sqrt(len(change))
+    assert abs(change.mean() - (mixed - alone)) < slack
+    assert abs(mixed - alone) > slack
+
+
+def test_a_path_of_ridge_is_one_fit_a_penalty(seed):
+    rng = np.random.default_rng(seed)
+    x, y, penalties = rng.standard_normal((3, 40, 7)), rng.standard_normal((3, 40)), np.array([1e-3, 0.1, 2.0])
+    one_by_one = np.concatenate([ridge(x, y[..., None], penalty) for penalty in penalties], axis=2)
+    np.testing.assert_allclose(ridge_path(x, y, penalties), one_by_one, atol=1e-12)
 
 
 @pytest.mark.parametrize("m", [np.inf, 700, 150, 149.5, 12])
@@ -93,7 +133,7 @@ def test_ridge_on_a_mixture_at_any_spectrum(seed):
     s, truth, shift = spectrum(rng, d), rng.random(d), rng.random(d)
     n = int(rng.choice([50, 130, 400]))
     share = round(share * n) / n
-    moments = replicate(parts(s, truth, noise, shift, n, [share], lambda x, y, _: ridge(x, y, penalty)), 500, rng, chunk=50)
+    moments = replicate(parts(s, truth, noise, shift, n, [share], at_penalty(penalty)), 500, rng, chunk=50)
     law = strong.ridge(s, n, penalty, truth, noise, share, shift)
     assert far(moments["mixture"], law.mixture, 0.03) < 6
     assert far(moments["error"], law.error, 0.03) < 6
