@@ -10,7 +10,8 @@ import pytest
 from workflow import chapters
 
 TINY = {
-    "orthogonal_init": {"width": 20, "narrow": 10, "n_networks": 1000, "n_wide": 50, "grid": 20},
+    "criticality": {"width": 20, "n_networks": 1000, "n_wide": 50, "grid": 20},
+    "orthogonal_init": {"width": 20, "narrow": 10, "n_networks": 1000},
     "ntk_tensors": {"n_deep": 10, "n_slip": 5, "n_gaussian": 1000, "n_haar": 200},
     "ntk_recursions": {"wide": 30, "n_wide": 100},
     "depth": {"n_linear": 10_000, "n_skips": 1000},

@@ -190,7 +190,9 @@ def test_a_rectangular_haar_layer_needs_its_rule():
 
 def test_networks_without_layers_or_neurons_are_refused_and_one_neuron_is_none():
     for widths in ([4], [4, 0, 0, 0]):
-        with pytest.raises(ValueError, match=rf"needs at least one layer and one neuron in each; got widths {re.escape(str(widths))}"):
+        with pytest.raises(
+            ValueError, match=rf"needs at least one layer and one neuron in each; got widths {re.escape(str(widths))}"
+        ):
             networks("gaussian", widths, 2, np.random.default_rng(0))
     signs = networks("haar", [1] * 4, 50, np.random.default_rng(0))  # O(1) is a coin
     assert all(set(np.unique(w)) == {-1.0, 1.0} for w in signs)
