@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from collapse_utils.initialisation.correlators import normalised
-from collapse_utils.initialisation.propagation import activation, networks, two_point
+from collapse_utils.initialisation.propagation import activation, two_point
 from collapse_utils.initialisation.tensors import tensors
-from collapse_utils.initialisation.weights import weights
+from collapse_utils.initialisation.weights import networks, weights
 
 NETWORKS = 200
 TANH = activation("tanh")
