@@ -20,7 +20,7 @@ EPOCHS, TRAIN, RATE = 100, 200, 0.25
 
 def model_and_images():
     """An MLP of 10 hidden layers of 256 units and 64 digits."""
-    nets = mlp.initial(1, [64] + [WIDTH] * DEPTH + [10], np.random.default_rng(0), mlp.gaussian)
+    nets = mlp.initial(1, [64] + [WIDTH] * DEPTH + [10], np.random.default_rng(0), "gaussian")
     return mlp.module(nets, 0), torch.as_tensor(corpora.load("digits")[0][:IMAGES] / 16, dtype=torch.float32)
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from collapse_utils.initialisation.correlators import normalised
-from collapse_utils.initialisation.propagation import activation, networks, two_point
+from collapse_utils.initialisation.propagation import activation, two_point
 from collapse_utils.initialisation.tensors import tensors
-from collapse_utils.initialisation.weights import weights
+from collapse_utils.initialisation.weights import networks, weights
 
 NETWORKS = 200
 TANH = activation("tanh")
@@ -116,9 +116,9 @@ def test_ten_tensors_speed_ratio(benchmark, translate, width, depth, optimize, c
 
     def ours():
         rng = np.random.default_rng(0)
-        return tensors(TANH, lambda r: networks("haar", width, width, depth, r, rng, 1.0), x, NETWORKS, rates)
+        return tensors(TANH, lambda r: networks("haar", [width] * (depth + 1), r, rng), x, NETWORKS, rates)
 
-    drawn = networks("haar", width, width, depth, count, np.random.default_rng(0), 1.0)
+    drawn = networks("haar", [width] * (depth + 1), count, np.random.default_rng(0))
     started = time.perf_counter()
     peer = [translate(x, [w[i] for w in drawn], rates, e) for i in range(count)]
     peer_time = (time.perf_counter() - started) / count * NETWORKS

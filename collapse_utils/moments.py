@@ -74,6 +74,19 @@ def jackknife(groups: np.ndarray, statistic: Callable) -> Moments:
     return Moments(k, np.atleast_1d(statistic(total)), (k - 1) ** 2 * ((others - others.mean(axis=0)) ** 2).sum(axis=0))
 
 
+def pseudo_values(samples: np.ndarray, statistic: Callable) -> np.ndarray:
+    """Return jackknife pseudo-values n θ − (n − 1) θ_(−i) of θ = statistic(mean, spread) of samples (n,), n ≥ 3: (n,).
+
+    Spread is the standard deviation with n − 1. Their mean is θ less its bias of order 1/n, their spread over √n its
+    standard error (Quenouille 1956, Tukey 1958).
+    """
+    x = np.asarray(samples, float)
+    n, gap = len(x), x - x.mean()
+    left = np.maximum((gap**2).sum() - n / (n - 1) * gap**2, 0.0)  # squared deviations without one
+    without = statistic(x.mean() - gap / (n - 1), np.sqrt(left / (n - 2)))
+    return n * statistic(x.mean(), x.std(ddof=1)) - (n - 1) * without
+
+
 def of(samples: np.ndarray | Moments) -> Moments:
     """Return the Moments of samples (replicates, …), or those given."""
     return samples if isinstance(samples, Moments) else Moments().add(np.asarray(samples, float))

@@ -13,8 +13,8 @@ from workflow import bent, cards, chapters, files
 FOLDER = chapters.RESULTS / "bending"
 SCALES = ("smoke", "laptop")
 UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
-    "criticality.chi_perp": "Bent, no activation has a critical point any more: the chapter on starts stops before the first of its 19 "
-    "verdicts, and nothing of it could be published.",
+    "criticality.chi_perp": "Bent, no activation has a critical point any more: the chapters on critical and on orthogonal starts stop "
+    "before their first verdicts, and nothing of them could be published.",
     "depth.skip_vertex": "PDLT-14d measures it to 36 % at smoke and to 23 % at laptop scale; at the scale gpu of scales.yml, which has not "
     "been run, a hundred thousand networks would measure it to 5 %.",
     "fluctuations.tangent_shift": "PDLT-10b is bounded by half of it, at width 20, where the next order counts: a tenth of it is 0.002 of the kernel, "

@@ -1,18 +1,18 @@
 """Many multilayer perceptrons trained side by side by full-batch gradient descent: one batched matrix product a layer.
 
-Weights are Gaussian or Haar; a layer of R networks is one array (R, n_in, n_out). Biases start at zero and are trained.
+Weights are Gaussian or Haar; a layer of R networks is one array (R, n_out, n_in). Biases start at zero and are trained.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from collapse_utils.initialisation import weights as ensembles
+from collapse_utils.moments import pseudo_values
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "linear": nn.Identity}
 IN_PLACE = {"tanh": torch.tanh_, "relu": torch.relu_, "linear": lambda z: z}
@@ -22,7 +22,7 @@ TOGETHER = 2**24  # bytes of activations that are trained together on a CPU: eno
 
 @dataclass(frozen=True)
 class Networks:
-    """R networks of one shape: weights (R, n_in, n_out) and biases (R, 1, n_out) of each layer, and the activation's name."""
+    """R networks of one shape: weights (R, n_out, n_in) and biases (R, 1, n_out) of each layer, and the activation's name."""
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
@@ -60,25 +60,22 @@ class History:
         return self.test.argmin(axis=1)
 
 
-def gaussian(n: int, n_in: int, n_out: int, rng: np.random.Generator, variance: float = 1.0) -> np.ndarray:
-    """Return n matrices (n, n_in, n_out) of independent entries N(0, variance / n_in)."""
-    return np.sqrt(variance / n_in) * rng.standard_normal((n, n_in, n_out))
+def initial(
+    n: int,
+    widths: Sequence[int],
+    rng,
+    ensemble: str = "haar",
+    first: str | None = None,
+    c_w=1.0,
+    activation="tanh",
+    dtype=torch.float32,
+    device="cpu",
+) -> Networks:
+    """Return n Networks with layers widths[0] → … → widths[-1], weights as weights.networks draws them, biases 0.
 
-
-def haar(n: int, n_in: int, n_out: int, rng: np.random.Generator, variance: float = 1.0) -> np.ndarray:
-    """Return n (semi-)orthogonal matrices (n, n_in, n_out), Haar distributed, entries of variance `variance` / n_in.
-
-    From the numbers that gaussian draws from the same rng, so that the two are paired. Rectangular layers: √variance · max(1, √(n_out/n_in))
-    times a matrix whose shorter side is orthonormal, so that entries have the Gaussian layer's variance.
-    """
-    return np.sqrt(variance * max(1.0, n_out / n_in)) * ensembles.haar(rng.standard_normal((n, n_in, n_out)))
-
-
-def initial(n: int, widths: Sequence[int], rng, law=haar, variance=1.0, activation="tanh", dtype=torch.float32, device="cpu"):
-    """Return n Networks with layers widths[0] → … → widths[-1], weights from law(n, n_in, n_out, rng, variance), biases 0.
-
-    variance: C_W, 1 is critical for tanh (and linear), 2 for ReLU. Raises ValueError without a hidden layer, for a hidden
-    width below 2 and for an unknown activation.
+    ensemble: gaussian or haar, the same numbers from the same rng, so that the two are paired; `first` that of the first layer
+    where it differs; layers that are not square are semi-orthogonal. c_w: 1 is critical for tanh (and linear), 2 for ReLU.
+    Raises ValueError without a hidden layer, for a hidden width below 2 and for an unknown activation.
     """
     if len(widths) < 3:
         raise ValueError(f"initial: depth must be at least one hidden layer, widths (in, hidden, …, out); got {list(widths)}.")
@@ -86,7 +83,7 @@ def initial(n: int, widths: Sequence[int], rng, law=haar, variance=1.0, activati
         raise ValueError(f"initial: every hidden width must be at least 2; got {list(widths)}.")
     if activation not in ACTIVATIONS:
         raise ValueError(f"initial: activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
-    drawn = [law(n, a, b, rng, variance) for a, b in pairwise(widths)]
+    drawn = ensembles.networks(ensemble, widths, n, rng, c_w, first, "semi-orthogonal")
     weights = tuple(torch.as_tensor(w, dtype=dtype, device=device).contiguous() for w in drawn)
     return Networks(weights, tuple(torch.zeros(n, 1, b, dtype=dtype, device=device) for b in widths[1:]), activation)
 
@@ -95,8 +92,8 @@ def module(networks: Networks, r: int) -> nn.Sequential:
     """Return network r as an ordinary torch module with parameters of its own."""
     layers = []
     for w, b in zip(networks.weights, networks.biases):
-        linear = nn.Linear(*w.shape[1:], device="meta")  # no weights drawn in vain
-        linear.weight, linear.bias = nn.Parameter(w[r].T.contiguous()), nn.Parameter(b[r, 0].clone())
+        linear = nn.Linear(*w.mT.shape[1:], device="meta")  # no weights drawn in vain
+        linear.weight, linear.bias = nn.Parameter(w[r].clone()), nn.Parameter(b[r, 0].clone())
         layers += [linear, ACTIVATIONS[networks.activation]()]
     return nn.Sequential(*layers[:-1])
 
@@ -142,7 +139,7 @@ def kernel_means(networks: Networks, x: Tensor) -> np.ndarray:
 
     By backpropagated signals, without Jacobians: |∂f_a/∂W|² = |h|²|δ_a|² for one input.
     """
-    outputs = networks.weights[-1].shape[2]
+    outputs = networks.weights[-1].shape[1]
     step = _together(networks, 2 * outputs * len(x), 0)
     return np.concatenate([_kernel_means(networks.take(slice(i, i + step)), x) for i in range(0, len(networks), step)])
 
@@ -152,18 +149,11 @@ def log_spread_ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Their mean is the estimate, less its bias of order 1/R; their spread over √R its standard error (Quenouille, Tukey).
     """
-    parts = [_log_spreads(np.asarray(sample, float)) for sample in (a, b)]
-    (whole_a, left_a), (whole_b, left_b) = parts
-    return len(left_a) * (whole_a - whole_b) - (len(left_a) - 1) * (left_a - left_b)
-
-
-def _log_spreads(x):
-    """log(spread/mean) of all samples, and with each one left out, (R,)."""
-    if len(x) < 3 or not (x > 0).all() or x.std() == 0:
-        raise ValueError(f"log_spread_ratio: needs at least 3 positive samples that differ; got {x[:3]} of {len(x)}.")
-    n, mean = len(x), (x.sum() - x) / (len(x) - 1)
-    left = ((x - x.mean()) ** 2).sum() - n / (n - 1) * (x - x.mean()) ** 2  # squared deviations without one
-    return np.log(x.std(ddof=1) / x.mean()), np.log(np.sqrt(left / (n - 2)) / mean)
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    for x in (a, b):
+        if len(x) < 3 or not (x > 0).all() or x.std() == 0:
+            raise ValueError(f"log_spread_ratio: needs at least 3 positive samples that differ; got {x[:3]} of {len(x)}.")
+    return np.subtract(*(pseudo_values(x, lambda mean, spread: np.log(spread / mean)) for x in (a, b)))
 
 
 def _kernel_means(networks, x):
@@ -175,14 +165,14 @@ def _kernel_means(networks, x):
         size = signal.square().sum(-1).mean(1)  # (R, N)
         total = total + ((states[i].square().sum(-1) + 1) * size).mean(-1)  # (R,)
         if i:
-            below = (signal.reshape(r, outputs * n, -1) @ networks.weights[i].mT).reshape(r, outputs, n, -1)
+            below = (signal.reshape(r, outputs * n, -1) @ networks.weights[i]).reshape(r, outputs, n, -1)
             signal = below * SLOPE[networks.activation](states[i])[:, None]
     return total.cpu().numpy().astype(float)
 
 
 def _check(networks, data, test, epochs):
     """Raise one sentence for data that the networks cannot be trained on."""
-    n_in, n_out, dtype = networks.weights[0].shape[1], networks.weights[-1].shape[2], networks.weights[0].dtype
+    n_in, n_out, dtype = networks.weights[0].shape[2], networks.weights[-1].shape[1], networks.weights[0].dtype
     for x, y in (data, test):
         if x.shape != (len(x), n_in) or y.shape != (len(x), n_out):
             raise ValueError(
@@ -197,7 +187,7 @@ def _check(networks, data, test, epochs):
 def _train(last, data, test, rates, marks, ntk, batch, recorded):
     """Train `last` in place; write train loss, test loss and kernel (3, r, k)."""
     (x, y), k = data, 0
-    scales = [1 / w.shape[1] if ntk else 1.0 for w in last.weights]
+    scales = [1 / w.shape[2] if ntk else 1.0 for w in last.weights]
     states = _forward(last, x)
     room = {
         (i % 2, state.shape[2]): torch.empty_like(state) for i, state in enumerate(states) if i
@@ -215,8 +205,8 @@ def _train(last, data, test, rates, marks, ntk, batch, recorded):
             return
         signal *= 2 / y.numel() * rates
         for i in range(len(last.weights) - 1, -1, -1):
-            below = torch.bmm(signal, last.weights[i].mT, out=room[i % 2, last.weights[i].shape[1]]) if i else None  # (r, N, n)
-            last.weights[i].baddbmm_(states[i].mT.expand(len(last), -1, -1), signal, alpha=-scales[i])
+            below = torch.bmm(signal, last.weights[i], out=room[i % 2, last.weights[i].shape[2]]) if i else None  # (r, N, n)
+            last.weights[i].baddbmm_(signal.mT, states[i].expand(len(last), -1, -1), alpha=-scales[i])
             last.biases[i].sub_(signal.sum(1, keepdim=True))
             signal = _back(below, states[i], last.activation) if i else None
 
@@ -225,7 +215,7 @@ def _forward(networks, x, into=None):
     """The inputs (1, N, n_in), the activations (R, N, n) of each hidden layer, the outputs (R, N, O); written `into` such a list."""
     states = [x.expand(1, *x.shape)]
     for i, (w, b) in enumerate(zip(networks.weights, networks.biases)):
-        z = torch.bmm(states[-1].expand(len(networks), -1, -1), w, out=into and into[i + 1]).add_(b)  # (R, N, n)
+        z = torch.bmm(states[-1].expand(len(networks), -1, -1), w.mT, out=into and into[i + 1]).add_(b)  # (R, N, n)
         hidden = i < len(networks.weights) - 1
         states.append(IN_PLACE[networks.activation](z) if hidden else z)
     return states
@@ -242,7 +232,7 @@ def _together(networks, n_train, n_test):
     """How many networks to run together: what stays in a CPU's cache, or all that a GPU's memory holds."""
     w = networks.weights[0]
     each = w.element_size() * (
-        n_train * sum(v.shape[2] for v in networks.weights) + n_test * max(v.shape[2] for v in networks.weights)
+        n_train * sum(v.shape[1] for v in networks.weights) + n_test * max(v.shape[1] for v in networks.weights)
     )
     free = torch.cuda.mem_get_info()[0] if w.is_cuda else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if each > free:

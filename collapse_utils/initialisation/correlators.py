@@ -9,6 +9,12 @@ def pairs(x, y) -> np.ndarray:
     return (x.sum(-1) * y.sum(-1) - (x * y).sum(-1)) / (n * (n - 1))
 
 
+def off_diagonal(T) -> np.ndarray:
+    """Return the mean of T_ij over i ≠ j of the last two axes: (…, n, n) → (…)."""
+    n = T.shape[-1]
+    return (T.sum((-2, -1)) - np.einsum("...ii->...", T)) / (n * (n - 1))
+
+
 EXPONENTS = {  # powers of Θ and of K in the denominator, and whether a disconnected part is subtracted
     "V": (0, 2, 1),
     "A": (2, 0, 1),

@@ -1,8 +1,8 @@
 """Deep networks at initialisation, Gaussian and Haar weights: whole ensembles at once, one input, float64.
 
-A network is W^(1), …, W^(L) and an activation, z^(1) = W^(1)x, z^(ℓ+1) = b + W^(ℓ+1)σ(z^(ℓ)). Random numbers are drawn
-network by network, so that the chunk in which an ensemble is run changes speed and memory, never the numbers.
-The tensors of the neural tangent kernel stand in `tensors`.
+A network is W^(1), …, W^(L) and an activation, z^(1) = W^(1)x, z^(ℓ+1) = b + W^(ℓ+1)σ(z^(ℓ)). No matrix is drawn here; the chunk
+in which an ensemble is run changes speed and memory, never the numbers. Networks with matrices stand in `weights`, the
+tensors of the neural tangent kernel in `tensors`.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,6 @@ import numpy as np
 from scipy.special import erf, expit
 
 from collapse_utils.initialisation.correlators import pairs
-from collapse_utils.initialisation.weights import weights
 
 BUDGET = 2**30  # bytes that one chunk of networks may take
 
@@ -73,32 +72,6 @@ def activation(name: str) -> Activation:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation: must be one of {', '.join(ACTIVATIONS)}; got {name!r}.")
     return ACTIVATIONS[name]
-
-
-def networks(
-    ensemble: str,
-    n_in: int,
-    width: int,
-    depth: int,
-    count: int,
-    rng,
-    c_w: float,
-    first: str | None = None,
-    rectangular: str | None = None,
-) -> list[np.ndarray]:
-    """Return the weights [W^(1) (count, width, n_in), W^(2) (count, width, width), …, W^(depth)] of `count` networks.
-
-    `first` is the ensemble of the first layer where it differs (mixed0); a first layer that is not square needs the rule
-    of weights() under Haar. Two calls for a and b networks draw what one call for a + b draws.
-    """
-    if depth < 1 or width < 1:
-        raise ValueError(f"networks: depth and width must be at least 1; got {depth} layers of width {width}.")
-    normals = rng.standard_normal((count, width * (n_in + (depth - 1) * width)))
-    head, rest = (
-        normals[:, : width * n_in].reshape(count, width, n_in),
-        normals[:, width * n_in :].reshape(count, depth - 1, width, width),
-    )
-    return [weights(first or ensemble, head, c_w, rectangular), *(weights(ensemble, rest[:, i], c_w) for i in range(depth - 1))]
 
 
 def preactivations(
@@ -176,3 +149,18 @@ def two_point(
         parts.append(np.stack([[s.mean(1) for s in squares], [pairs(s, s) for s in squares]]))  # (2, L, R)
     kernel, four = np.concatenate(parts, axis=-1).swapaxes(1, 2)
     return {"K": kernel, "V": four}
+
+
+def skip_two_point(f: Callable, n: int, gamma: float, c_w: float, depth: int, networks: int, rng) -> dict[str, np.ndarray]:
+    """Return two_point's {"K", "V"} (networks, depth) of Gaussian networks with skips, z' = γz + Wσ(z), W of variance C_W/n.
+
+    f is σ; the first layer is standard normal. Given z, the next layer is γz plus independent normals of variance C_W|σ(z)|²/n.
+    """
+    z, found = rng.standard_normal((networks, n)), {"K": [], "V": []}
+    for layer in range(depth):
+        if layer:
+            spread = np.sqrt(c_w / n * (f(z) ** 2).sum(1))[:, None]
+            z = gamma * z + spread * rng.standard_normal((networks, n))
+        found["K"].append((z**2).mean(1))
+        found["V"].append(pairs(z**2, z**2))
+    return {name: np.stack(values, 1) for name, values in found.items()}

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from collapse_utils.initialisation.correlators import off_diagonal, pairs
+
 CHUNKS = (256, 32, 4)  # networks side by side at order 1, 2, 3: arrays that stay in cache beat long ones
 
 
@@ -167,36 +169,24 @@ def _second_two(ddII, W, M, X, H, dH, s, s1, s2, rate):
     return out
 
 
-def _pairs(x, y):
-    """Mean of x_i y_j over the pairs i ≠ j: (R, n), (R, n) → (R,)."""
-    n = x.shape[-1]
-    return (x.sum(-1) * y.sum(-1) - (x * y).sum(-1)) / (n * (n - 1))
-
-
-def _off_diagonal(T):
-    """Mean of T_ij over i ≠ j: (R, n, n) → (R,)."""
-    n = T.shape[-1]
-    return (T.sum((1, 2)) - np.einsum("rii->r", T)) / (n * (n - 1))
-
-
 def _statistics(z, H, dH, ddI, ddII) -> dict[str, np.ndarray]:
     """The numbers of one layer that are averaged over networks, each already averaged over neurons or pairs: (R,) each."""
     square, diagonal = z**2, np.einsum("rii->ri", H)
     found = {
         "K": square.mean(1),
         "H": diagonal.mean(1),
-        "V": _pairs(square, square),
-        "A": _pairs(diagonal, diagonal),
-        "B": _off_diagonal(H**2),
-        "D": _pairs(square, diagonal),
-        "F": _off_diagonal(H * z[:, :, None] * z[:, None, :]),
+        "V": pairs(square, square),
+        "A": pairs(diagonal, diagonal),
+        "B": off_diagonal(H**2),
+        "D": pairs(square, diagonal),
+        "F": off_diagonal(H * z[:, :, None] * z[:, None, :]),
     }
     if dH is not None:
-        found["P"] = _off_diagonal(np.einsum("rijj->rij", dH) * z[:, :, None])
-        found["Q"] = _off_diagonal(np.einsum("riij->rij", dH) * z[:, None, :])
+        found["P"] = off_diagonal(np.einsum("rijj->rij", dH) * z[:, :, None])
+        found["Q"] = off_diagonal(np.einsum("riij->rij", dH) * z[:, None, :])
     if ddI is not None:
-        found["R"] = _off_diagonal(np.einsum("riijj->rij", ddI))
-        found["S"] = _off_diagonal(np.einsum("rijij->rij", ddII))
-        found["T"] = _off_diagonal(np.einsum("riijj->rij", ddII))
-        found["U"] = _off_diagonal(np.einsum("rijji->rij", ddII))
+        found["R"] = off_diagonal(np.einsum("riijj->rij", ddI))
+        found["S"] = off_diagonal(np.einsum("rijij->rij", ddII))
+        found["T"] = off_diagonal(np.einsum("riijj->rij", ddII))
+        found["U"] = off_diagonal(np.einsum("rijji->rij", ddII))
     return found

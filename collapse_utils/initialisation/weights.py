@@ -1,5 +1,8 @@
 """Weights from standard normals: orthogonal matrices, uniformly distributed (Haar), and layers of Gaussian or Haar weights."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -32,3 +35,20 @@ def weights(ensemble: str, normals, c_w: float, rectangular: str | None = None) 
             f"weights: a Haar layer that is not square needs rectangular='semi-orthogonal'; got {n_out} × {n_in} and {rectangular!r}."
         )
     return np.sqrt(c_w * max(1.0, n_out / n_in)) * haar(normals)
+
+
+def networks(
+    ensemble: str, widths: Sequence[int], count: int, rng, c_w=1.0, first: str | None = None, rectangular: str | None = None
+) -> list[np.ndarray]:
+    """Return the weights of `count` networks with layers widths[0] → widths[1] → …, one array (count, n_out, n_in) a layer.
+
+    `first` is the ensemble of the first layer where it differs (mixed0); a layer that is not square needs the rule of
+    weights() under Haar. Drawn network by network: two calls for a and b networks draw what one call for a + b draws.
+    """
+    if len(widths) < 2 or min(widths[1:]) < 1:
+        raise ValueError(f"networks: needs at least one layer and one neuron in each; got widths {list(widths)}.")
+    shapes = [(b, a) for a, b in pairwise(widths)]
+    normals = rng.standard_normal((count, sum(a * b for a, b in shapes)))
+    parts = np.split(normals, np.cumsum([a * b for a, b in shapes])[:-1], axis=1)
+    laws = [first or ensemble, *[ensemble] * (len(shapes) - 1)]
+    return [weights(law, part.reshape(count, *shape), c_w, rectangular) for law, part, shape in zip(laws, parts, shapes)]

@@ -5,9 +5,7 @@ Gaussian weights of variance C_W/n, no biases, layers count from 1. K is the mea
 
 import numpy as np
 
-_X, _W = np.polynomial.legendre.leggauss(200)
-NODES = np.concatenate([-6 * (1 - _X), 6 * (1 + _X)])  # [−12, 0] and [0, 12]: a kink at zero does no harm
-WEIGHTS = 6 * np.concatenate([_W, _W]) * np.exp(-(NODES**2) / 2) / np.sqrt(2 * np.pi)
+from collapse_utils.theory.quadrature import NODES, WEIGHTS
 
 
 def linear_moment(m: int, n, depth):

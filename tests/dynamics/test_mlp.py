@@ -7,11 +7,12 @@ import torch
 from collapse_utils import claims
 from collapse_utils.dynamics import mlp
 from collapse_utils.dynamics.ntk import ntk
+from collapse_utils.initialisation.weights import networks
 
 SHAPE = [7, 9, 9, 4]
 
 
-def draw(seed, n=5, law=mlp.gaussian, shape=SHAPE, **options):
+def draw(seed, n=5, law="gaussian", shape=SHAPE, **options):
     return mlp.initial(n, shape, np.random.default_rng(seed), law, dtype=torch.float64, **options)
 
 
@@ -81,8 +82,8 @@ def test_the_kernel_s_mean_is_that_of_the_whole_kernel(seed, activation):
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(6, 6), (9, 4), (4, 9)])
 def test_haar_matrices_are_semi_orthogonal_with_the_gaussian_variance(seed, n_in, n_out):
-    w = mlp.haar(4000, n_in, n_out, np.random.default_rng(seed), variance=1.7)
-    short, scale = (w, n_in) if n_in < n_out else (w.swapaxes(1, 2), n_out)
+    w = networks("haar", [n_in, n_out], 4000, np.random.default_rng(seed), 1.7, rectangular="semi-orthogonal")[0]
+    short, scale = (w.swapaxes(1, 2), n_in) if n_in < n_out else (w, n_out)
     gram = short @ short.swapaxes(1, 2)
     np.testing.assert_allclose(gram, np.broadcast_to(gram[0, 0, 0] * np.eye(scale), gram.shape), atol=1e-12)
     squares = (w**2).mean(axis=(1, 2))
@@ -100,10 +101,10 @@ def test_haar_depth_keeps_lengths_where_gaussian_depth_does_not(seed):
     x = torch.as_tensor(np.random.default_rng(seed).standard_normal((1, 8)))
     size = {
         law: mlp.predict(draw(seed, 300, law, shape, activation="linear"), x).square().sum((1, 2)).numpy()
-        for law in (mlp.haar, mlp.gaussian)
+        for law in ("haar", "gaussian")
     }
-    np.testing.assert_allclose(size[mlp.haar], float(x.square().sum()), rtol=1e-12)
-    assert size[mlp.gaussian].std() > 0.5 * size[mlp.gaussian].mean()
+    np.testing.assert_allclose(size["haar"], float(x.square().sum()), rtol=1e-12)
+    assert size["gaussian"].std() > 0.5 * size["gaussian"].mean()
 
 
 def test_the_jackknife_finds_a_known_ratio_of_spreads(seed):

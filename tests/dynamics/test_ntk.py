@@ -142,17 +142,17 @@ class Scale(nn.Module):
 
 
 def test_linear_networks_have_the_kernel_of_the_closed_form(seed):
-    nets = mlp.initial(1, [6, 9, 4], np.random.default_rng(seed), mlp.gaussian, activation="linear", dtype=torch.float64)
+    nets = mlp.initial(1, [6, 9, 4], np.random.default_rng(seed), "gaussian", activation="linear", dtype=torch.float64)
     x = torch.as_tensor(np.random.default_rng(seed).standard_normal((5, 6)))
     first, second = (w[0] for w in nets.weights)
-    gram, hidden = x @ x.T, (x @ first) @ (x @ first).T
-    closed = (gram + 1)[:, :, None, None] * (second.T @ second) + (hidden + 1)[:, :, None, None] * torch.eye(
+    gram, hidden = x @ x.T, (x @ first.T) @ (x @ first.T).T
+    closed = (gram + 1)[:, :, None, None] * (second @ second.T) + (hidden + 1)[:, :, None, None] * torch.eye(
         4, dtype=torch.float64
     )
     torch.testing.assert_close(ntk(mlp.module(nets, 0), x), closed, rtol=1e-12, atol=1e-12)
     weights_only = ntk(mlp.module(nets, 0), x, rates=lambda name: float(name.endswith("weight")))
     torch.testing.assert_close(
-        weights_only[0, 0], gram[0, 0] * second.T @ second + hidden[0, 0] * torch.eye(4, dtype=torch.float64)
+        weights_only[0, 0], gram[0, 0] * second @ second.T + hidden[0, 0] * torch.eye(4, dtype=torch.float64)
     )
 
 

@@ -10,12 +10,15 @@ import pytest
 from workflow import chapters
 
 TINY = {
-    "orthogonal_init": {"width": 20, "narrow": 10, "n_networks": 1000, "n_wide": 50, "grid": 20},
-    "ntk_tensors": {"n_deep": 10, "n_slip": 5, "n_gaussian": 1000, "n_haar": 200, "wide": 30, "n_wide": 100},
+    "criticality": {"width": 20, "n_networks": 1000, "n_wide": 50, "grid": 20},
+    "orthogonal_init": {"width": 20, "narrow": 10, "n_networks": 1000},
+    "ntk_tensors": {"n_deep": 10, "n_slip": 5, "n_gaussian": 1000, "n_haar": 200},
+    "ntk_recursions": {"wide": 30, "n_wide": 100},
     "depth": {"n_linear": 10_000, "n_skips": 1000},
     "ntk_training": {
-        "n_train": 60, "n_test": 40, "width": 6, "shallow": 2, "deep": 3, "n_seeds": 10, "n_epochs": 50, "widest": 64, "n_wide": 4,
+        "n_train": 60, "n_test": 40, "width": 6, "shallow": 2, "deep": 3, "n_seeds": 10, "n_epochs": 50,
     },
+    "ntk_linearised": {"widest": 64, "n_wide": 4},
 }  # fmt: skip
 
 
@@ -31,7 +34,7 @@ def executed(chapter, tiny):
 
 @pytest.mark.parametrize("chapter", TINY)
 def test_the_rung_runs_through_the_same_notebook(chapter):
-    corpus = {"corpus": "digits"} if chapter == "ntk_training" else {}
+    corpus = {"corpus": "digits"} if chapter in ("ntk_training", "ntk_linearised") else {}
     rung = chapters.plan(chapter, "gpu").overrides
     card = executed(chapter, TINY[chapter] | corpus)
     assert card["scale"] == "gpu"

@@ -1,13 +1,15 @@
 """Gaussian and Haar networks: moments of the ensembles, the sampler without matrices against matrices, refusals."""
 
+import re
+
 import numpy as np
 import pytest
 
 from collapse_utils import claims
 from collapse_utils.initialisation import propagation as orthogonal
 from collapse_utils.initialisation.correlators import normalised
-from collapse_utils.initialisation.propagation import activation, networks, preactivations, two_point
-from collapse_utils.initialisation.weights import haar, weights
+from collapse_utils.initialisation.propagation import activation, preactivations, two_point
+from collapse_utils.initialisation.weights import haar, networks, weights
 from collapse_utils.theory import criticality as theory, fluctuations
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
@@ -84,7 +86,7 @@ def test_the_sampler_without_matrices_has_the_law_of_networks_with_matrices(seed
     n, depth, count, act = 6, 4, 30_000, activation("tanh")
     x = np.full(n, 1.2)
     z, dense = x, []
-    for layer, w in enumerate(networks(law, n, n, depth, count, rng, 1.3, first)):
+    for layer, w in enumerate(networks(law, [n] * (depth + 1), count, rng, 1.3, first)):
         z = np.einsum("rij,j->ri", w, z) if layer == 0 else np.einsum("rij,rj->ri", w, act.f(z))
         dense.append(z)
     quick = list(preactivations(law, "tanh", rng.standard_normal((count, depth, n)), 1.3 * 1.2**2, 1.3, first=first))
@@ -152,8 +154,8 @@ def test_numbers_do_not_depend_on_the_chunk():
         orthogonal.BUDGET = budget
     assert np.array_equal(one["V"], two["V"])
     rng, parts = np.random.default_rng(7), np.random.default_rng(7)
-    whole = networks("haar", 3, 4, 3, 5, rng, 1.0, rectangular="semi-orthogonal")
-    first, rest = (networks("haar", 3, 4, 3, k, parts, 1.0, rectangular="semi-orthogonal") for k in (2, 3))
+    whole = networks("haar", [3, 4, 4, 2], 5, rng, 1.0, rectangular="semi-orthogonal")
+    first, rest = (networks("haar", [3, 4, 4, 2], k, parts, 1.0, rectangular="semi-orthogonal") for k in (2, 3))
     for a, b, c in zip(whole, first, rest, strict=True):
         assert np.array_equal(a, np.concatenate([b, c]))
 
@@ -182,17 +184,17 @@ def test_a_rectangular_haar_layer_needs_its_rule():
     with pytest.raises(ValueError, match="needs rectangular='semi-orthogonal'; got 4 × 6 and None"):
         weights("haar", np.zeros((4, 6)), 1.0)
     with pytest.raises(ValueError, match="semi-orthogonal"):
-        networks("haar", 6, 4, 3, 2, np.random.default_rng(0), 1.0)
-    assert networks("haar", 6, 4, 3, 2, np.random.default_rng(0), 1.0, first="gaussian")[0].shape == (2, 4, 6)
+        networks("haar", [6, 4, 4, 4], 2, np.random.default_rng(0), 1.0)
+    assert networks("haar", [6, 4, 4, 4], 2, np.random.default_rng(0), 1.0, first="gaussian")[0].shape == (2, 4, 6)
 
 
 def test_networks_without_layers_or_neurons_are_refused_and_one_neuron_is_none():
-    for depth, width in ((0, 4), (3, 0)):
+    for widths in ([4], [4, 0, 0, 0]):
         with pytest.raises(
-            ValueError, match=f"networks: depth and width must be at least 1; got {depth} layers of width {width}"
+            ValueError, match=rf"needs at least one layer and one neuron in each; got widths {re.escape(str(widths))}"
         ):
-            networks("gaussian", 4, width, depth, 2, np.random.default_rng(0), 1.0)
-    signs = networks("haar", 1, 1, 3, 50, np.random.default_rng(0), 1.0)  # O(1) is a coin
+            networks("gaussian", widths, 2, np.random.default_rng(0))
+    signs = networks("haar", [1] * 4, 50, np.random.default_rng(0))  # O(1) is a coin
     assert all(set(np.unique(w)) == {-1.0, 1.0} for w in signs)
 
 

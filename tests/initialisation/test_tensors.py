@@ -6,7 +6,8 @@ import pytest
 from collapse_utils import claims
 from collapse_utils.initialisation import tensors
 from collapse_utils.initialisation.correlators import normalised
-from collapse_utils.initialisation.propagation import Activation, activation, networks
+from collapse_utils.initialisation.propagation import Activation, activation
+from collapse_utils.initialisation.weights import networks
 from collapse_utils.theory import criticality as theory, fluctuations
 
 ALARM = 5.5  # standard errors, below 1e-6 for a dozen comparisons
@@ -64,7 +65,7 @@ def test_recursions_are_the_derivatives_of_automatic_differentiation(name, ensem
     rng = np.random.default_rng(5)
     n0, n, depth, rate_w = 3, 4, 4, 0.7
     x, rates_b = rng.standard_normal(n0), rng.uniform(0.2, 1, depth)
-    weights = networks(ensemble, n0, n, depth, 2, rng, 1.4, rectangular="semi-orthogonal")
+    weights = networks(ensemble, [n0] + [n] * depth, 2, rng, 1.4, rectangular="semi-orthogonal")
     z, H, dH, ddI, ddII = list(tensors.forward(activation(name), x, weights, rates_b, rate_w))[-1]
     assert z.shape == (2, n)
     for i in range(2):
@@ -78,7 +79,7 @@ def test_recursions_are_the_derivatives_of_automatic_differentiation(name, ensem
 def test_the_released_slip_is_not_a_derivative_and_moves_t():
     rng = np.random.default_rng(6)
     x, rates_b = rng.uniform(size=4), 1 / np.arange(1, 4)
-    weights = networks("haar", 4, 4, 3, 1, rng, 1.0)
+    weights = networks("haar", [4] * 4, 1, rng)
     act = activation("tanh")
     right, slip = (list(tensors.forward(act, x, weights, rates_b, slip=s)) for s in (False, True))
     assert np.abs(right[-1][2] - right[-1][2].swapaxes(2, 3)).max() < 1e-14  # a second derivative is symmetric in b, c
@@ -106,7 +107,7 @@ def test_under_haar_weights_the_slip_moves_t_and_hardly_anything_else(seed):
 
 
 def drawn(ensemble, n, depth, rng, c_w=1.0, first=None):
-    return lambda count: networks(ensemble, n, n, depth, count, rng, c_w, first)
+    return lambda count: networks(ensemble, [n] * (depth + 1), count, rng, c_w, first)
 
 
 def test_numbers_depend_on_the_seed_and_on_no_chunk_order_or_budget():

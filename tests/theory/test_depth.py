@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from collapse_utils.initialisation.correlators import normalised
+from collapse_utils.initialisation.propagation import skip_two_point
 from collapse_utils.theory import criticality as signal, depth as law, fluctuations
 
 ALARM = 5.5
@@ -71,12 +73,22 @@ def test_the_third_correlator_of_relu_with_skips(seed, gamma):
         law.skip_slope(5.0, gamma) + 16 / np.pi * gamma * (1 + gamma) * (1 - gamma**2), rel=1e-6
     )
     rng, n, layers, count = np.random.default_rng(seed), 400, 7, 4000
-    z = rng.standard_normal((count, n))
-    for _ in range(layers - 1):
-        z = gamma * z + np.sqrt(c_w / n * (relu(z) ** 2).sum(1))[:, None] * rng.standard_normal((count, n))
-    s = z**2
-    four = (s.sum(1) ** 2 - (s**2).sum(1)) / (n * (n - 1))
-    samples = n * (four / s.mean() ** 2 - 1 - 2 * (s.mean(1) / s.mean() - 1))
+    samples = normalised("V", skip_two_point(relu, n, gamma, c_w, layers, count, rng), n)[:, -1]
     slack = ALARM * samples.std(ddof=1) / np.sqrt(count) + path[layers - 1] ** 2 / n
     assert abs(samples.mean() - path[layers - 1]) < slack
     assert abs(samples.mean() - law.skip_vertex(relu, gamma, c_w, 1.0, layers)[-1]) > slack
+
+
+def test_the_sampler_with_skips_has_the_law_of_networks_with_matrices(seed):
+    rng = np.random.default_rng(seed)
+    n, layers, gamma, c_w, count = 6, 3, 0.6, 1.2, 30_000
+    z = rng.standard_normal((count, n))
+    for _ in range(layers - 1):
+        w = np.sqrt(c_w / n) * rng.standard_normal((count, n, n))
+        z = gamma * z + np.matmul(w, np.tanh(z)[..., None])[..., 0]
+    dense = np.stack([(z**2).mean(1), (z[:, 0] * z[:, 1]) ** 2, (z**2).mean(1) ** 2], 1)
+    for skip in (gamma, 0.0):
+        found = skip_two_point(np.tanh, n, skip, c_w, layers, count, rng)
+        quick = np.stack([found["K"][:, -1], found["V"][:, -1], found["K"][:, -1] ** 2], 1)
+        apart = np.abs(dense.mean(0) - quick.mean(0)) / np.sqrt((dense.var(0) + quick.var(0)) / count)
+        assert (apart < ALARM).all() == (skip == gamma)
