@@ -47,5 +47,6 @@ def transplant(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode)
         if cell.cell_type == "code":
             cell.outputs = done[cell["id"]].outputs
             cell.execution_count = done[cell["id"]].execution_count
-    notebook.metadata["collapse"] = executed.metadata["collapse"]
+    if "collapse" in executed.metadata:  # a new chapter has no run yet
+        notebook.metadata["collapse"] = executed.metadata["collapse"]
     return notebook
