@@ -39,7 +39,7 @@ class Run:
     @property
     def label(self) -> str:
         """The chapter, with the parameters that differ from those of its scale."""
-        known = rung(self.chapter, self.scale)
+        known = at_scale(self.chapter, self.scale)
         own = [f"{name} = {value}" for name, value in self.overrides.items() if known.get(name, self) != value]
         return f"{self.chapter} ({', '.join(own)})" if own else self.chapter
 
@@ -178,7 +178,7 @@ def planned(scale: str, names: str = "", parameters: str = "") -> list[Run]:
 def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     """Return the runs of a chapter with several sets of parameters, all validated before anything starts."""
     require_scale(chapter, scale)
-    known, lock = rung(chapter, scale), cards.digest((ROOT / "constraints.txt").read_bytes())
+    known, lock = at_scale(chapter, scale), cards.digest((ROOT / "constraints.txt").read_bytes())
     parameters, inputs = load(chapter).parameters, load(chapter).inputs
     runs = []
     for custom in customs:
@@ -188,9 +188,9 @@ def plans(chapter: str, scale: str, customs: list[dict[str, Any]]) -> list[Run]:
     return runs
 
 
-def rung(chapter: str, scale: str) -> dict[str, Any]:
+def at_scale(chapter: str, scale: str) -> dict[str, Any]:
     """Return what scales.yml changes in a chapter's parameters at a scale."""
-    return _rungs(chapter).get(scale) or {}
+    return _scales(chapter).get(scale) or {}
 
 
 def has_scale(chapter: str, scale: str) -> bool:
@@ -200,7 +200,7 @@ def has_scale(chapter: str, scale: str) -> bool:
     """
     if scale not in SCALES:
         raise ChapterError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
-    return scale == PUBLISHED or scale in _rungs(chapter)
+    return scale == PUBLISHED or scale in _scales(chapter)
 
 
 def require_scale(chapter: str, scale: str) -> None:
@@ -212,25 +212,25 @@ def require_scale(chapter: str, scale: str) -> None:
 
 def resources(chapter: str, scale: str) -> dict[str, int]:
     """Return what scales.yml declares for a chapter at a scale: threads, mem_mb, gpu."""
-    return (_rungs(chapter).get("resources") or {}).get(scale, {})
+    return (_scales(chapter).get("resources") or {}).get(scale, {})
 
 
 def cost_law(chapter: str) -> str | None:
     """Return the arithmetic expression in the parameters that scales.yml gives for the cost of a chapter, or None."""
-    return _rungs(chapter).get("cost")
+    return _scales(chapter).get("cost")
 
 
 def replicates(chapter: str) -> str | None:
     """Return the parameter that scales.yml names for the number of a chapter's replicates, or None."""
-    return _rungs(chapter).get("replicates")
+    return _scales(chapter).get("replicates")
 
 
-def _rungs(chapter: str) -> dict[str, Any]:
-    return _ladder().get(chapter) or {}
+def _scales(chapter: str) -> dict[str, Any]:
+    return _every_scale().get(chapter) or {}
 
 
 @cache
-def _ladder() -> dict[str, Any]:
+def _every_scale() -> dict[str, Any]:
     """scales.yml, read once: a scheduler asks for the resources of every waiting job again and again."""
     return files.yaml(ROOT / "scales.yml")
 

@@ -91,7 +91,7 @@ def _recorded(chapter):
             continue
         for row in files.table(path.with_name("costs.parquet"), [*card["varied"], *RECORD[1:]]).to_dict("records"):
             point = spelling.point({name: row[name] for name in card["varied"]}, card.get("as_json", []))
-            overrides = chapters.rung(chapter, card["scale"]) | card["fixed"] | point
+            overrides = chapters.at_scale(chapter, card["scale"]) | card["fixed"] | point
             found.append({name: row.get(name, card["scale"]) for name in RECORD} | {"overrides": overrides})
     return found
 

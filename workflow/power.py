@@ -146,7 +146,7 @@ def words(values: dict) -> str:
 
 def settings(run: chapters.Run, more: dict[str, int]) -> str:
     """Return what P says for a run like this one with more replicates."""
-    known = chapters.rung(run.chapter, run.scale)
+    known = chapters.at_scale(run.chapter, run.scale)
     own = {name: value for name, value in run.overrides.items() if known.get(name, run) != value and name not in more}
     return words(own | more)
 

@@ -120,7 +120,7 @@ def _of_chapters() -> Iterator[Record]:
 def _of_sweeps() -> Iterator[Record]:
     for folder in sorted(path.parent for path in SWEEPS.glob("*/card.json")):
         card, runs = files.json(folder / "card.json", dict), files.table(folder / "costs.parquet").to_dict("records")
-        known = chapters.load(card["chapter"]).defaults | chapters.rung(card["chapter"], card["scale"]) | card["fixed"]
+        known = chapters.load(card["chapter"]).defaults | chapters.at_scale(card["chapter"], card["scale"]) | card["fixed"]
         for verdict in files.json(folder / "verdicts.json"):
             point = verdict["point"]
             own = next(run for run in runs if _point(run, point, card) == point)

@@ -108,9 +108,9 @@ def test_exercises_are_answered(chapter):
 
 
 def test_scales_and_claims_name_existing_things():
-    rungs = yaml.safe_load((ROOT / "scales.yml").read_text(encoding="utf-8"))
-    assert set(rungs) <= set(CHAPTERS)
-    for chapter, scales in rungs.items():
+    declared = yaml.safe_load((ROOT / "scales.yml").read_text(encoding="utf-8"))
+    assert set(declared) <= set(CHAPTERS)
+    for chapter, scales in declared.items():
         for scale in scales:
             if scale not in ("resources", "cost", "replicates"):
                 params.validate(chapters.load(chapter).parameters, scales[scale] or {}, where=f"{chapter} {scale}")

@@ -104,7 +104,7 @@ def test_a_killed_worker_is_named_by_the_workflow(tmp_path, monkeypatch):
     nbformat.write(notebook, tmp_path / "linear_models.ipynb")
     run = chapters.Run("linear_models", "smoke", {}, False, "0")
     monkeypatch.setattr(chapters, "source", lambda chapter: tmp_path / f"{chapter}.ipynb")
-    monkeypatch.setattr(chapters, "rung", lambda *_: {})
+    monkeypatch.setattr(chapters, "at_scale", lambda *_: {})
     monkeypatch.setattr(chapters, "ROOT", tmp_path)
     monkeypatch.setattr(chapters, "BUILD", tmp_path / "build")
     with pytest.raises(execute.ExecutionError) as caught:

@@ -118,7 +118,7 @@ STATISTICAL = {id_: claim for id_, claim in claims.ledger().items() if "false_al
 @pytest.mark.parametrize("chapter", chapters.chapters())
 def test_the_declared_parameter_multiplies_the_samples(chapter):
     """It exists, and between the published scales the samples grow as it does, or stay where they are called fixed."""
-    known = [chapters.load(chapter).defaults | chapters.rung(chapter, scale) for scale in ("laptop", "smoke")]
+    known = [chapters.load(chapter).defaults | chapters.at_scale(chapter, scale) for scale in ("laptop", "smoke")]
     judged = [
         {one["id"]: one["evidence"]["n"] for one in chapters.published(chapter, scale, "verdicts")}
         for scale in ("laptop", "smoke")
