@@ -117,3 +117,26 @@ def _time(model, ids) -> float:
 
 if __name__ == "__main__":
     probe(sys.argv[1])
+
+
+def test_loading_the_shipped_decoder(benchmark):
+    """pretrained.load, with its checks, over transformers alone on the same folder: the least of five in turns."""
+    folder, taken = pretrained.SHIPPED / "deep-thin", {"ours": [], "library": []}
+
+    def library():
+        (
+            transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+            transformers.AutoTokenizer.from_pretrained(folder),
+        )
+
+    def both():
+        for name, call in (("ours", lambda: pretrained.load("deep-thin")), ("library", library)):
+            started = time.perf_counter()
+            call()
+            taken[name].append(time.perf_counter() - started)
+
+    both()
+    benchmark.pedantic(both, rounds=5)
+    ours, alone = (min(seconds[1:]) for seconds in taken.values())
+    benchmark.extra_info["ratio"] = round(ours / alone, 2)
+    print(f"\nload: {ours / alone:.2f} times transformers' own loading, {ours:.2f} s (wanted: 1.5, 1 s)")

@@ -160,3 +160,12 @@ def test_a_thousand_points_are_planned(benchmark, tmp_path, verb):
     out, wall, _ = benchmark.pedantic(child, (sys.executable, "-m", *command), rounds=1)
     print(f"\na thousand points planned by `{verb}`: {wall:.1f} s (wanted: at most 20)")
     assert "1000" in out
+
+
+def test_the_package_s_own_import(benchmark):
+    """Seconds of `import collapse_utils`, once numpy is there, over those of numpy: the least of five processes each."""
+    probe = "import time; t = time.process_time(); import numpy; n = time.process_time(); import collapse_utils; print(n - t, time.process_time() - n)"
+    found = benchmark.pedantic(lambda: [child(sys.executable, "-c", probe)[0].split() for _ in range(5)], rounds=1)
+    numpy, ours = (min(map(float, column)) for column in zip(*found, strict=True))
+    benchmark.extra_info["ratio"] = round(ours / numpy, 3)
+    print(f"\nimport collapse_utils: {ours / numpy:.2f} of numpy's import, {1000 * ours:.0f} ms (wanted: at most 100 ms)")

@@ -47,11 +47,6 @@ def sampler(length: int, temperature: float, rng: np.random.Generator) -> Callab
     return pick
 
 
-def greedy(logits, rows, step):
-    """Return the likeliest token of each row: a pick for decode."""
-    return logits.argmax(dim=-1)
-
-
 def _uniform(seed: np.uint64, counter: np.ndarray) -> np.ndarray:
     z = seed + counter.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -51,15 +51,6 @@ def cosine(x: torch.Tensor) -> torch.Tensor:
     return (unit @ unit.transpose(1, 2)).permute(1, 2, 0)
 
 
-def cka(x: torch.Tensor) -> torch.Tensor:
-    """Return 1 − CKA (linear, Kornblith 2019, 1905.00414, Eq. 3) over the m items of states (L + 1, m, d): (L + 1, L + 1, 1)."""
-    x = x.double() - x.double().mean(dim=1, keepdim=True)
-    gram = x @ x.transpose(1, 2)  # (L + 1, m, m)
-    inner = torch.einsum("aij,bij->ab", gram, gram)
-    norm = inner.diagonal().sqrt()
-    return (1 - inner / norm[:, None] / norm)[..., None]
-
-
 @dataclass(frozen=True)
 class Distances:
     """mean and se (L + 1, L + 1): entry [l, k] compares x^(l) and x^(k); n samples."""
@@ -84,7 +75,7 @@ def distances(
 ) -> Distances:
     """Return the metric between all pairs of layers' inputs, streamed over batches: no more than one batch is held.
 
-    metric (angular, influence, cosine, cka, or yours) maps states (L + 1, m, d) to (L + 1, L + 1, k). A sample is the last token that counts of a row or, with
+    metric (angular, influence, cosine, or yours) maps states (L + 1, m, d) to (L + 1, L + 1, k). A sample is the last token that counts of a row or, with
     `every`, the mean over all of its tokens. normed takes x^(L) after the final norm, as output_hidden_states has it.
     Raises ValueError for a row without a token and for states that are not finite, with the layer.
     """

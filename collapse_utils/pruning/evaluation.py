@@ -163,20 +163,6 @@ def lambada(model, tokenizer, n: int = 500) -> tuple[np.ndarray, np.ndarray]:
     return -total, first
 
 
-def harness(model, tokenizer, tasks: Sequence[str], n: int | None = None) -> dict:
-    """Return what EleutherAI's lm-evaluation-harness finds on its tasks, an optional extra: results by task.
-
-    Raises ImportError, with the command that installs it, where it is missing.
-    """
-    try:
-        import lm_eval
-        from lm_eval.models.huggingface import HFLM
-    except ImportError:
-        raise ImportError("harness: lm-evaluation-harness must be installed; run `pip install lm_eval`.") from None
-    served = HFLM(pretrained=model, tokenizer=tokenizer)
-    return lm_eval.simple_evaluate(model=served, tasks=list(tasks), limit=n)["results"]
-
-
 def logistic(f, fc: float, w: float, whole: float, chance: float):
     """Return c + (a_0 − c)/(1 + exp((f − f_c)/w)), from a_0 to chance c, half-way at the fraction f_c."""
     return chance + (whole - chance) / (1 + np.exp(np.clip((np.asarray(f) - fc) / w, -50, 50)))

@@ -1,6 +1,7 @@
 """The shape of the project: layers, public names, notebooks, style."""
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from collapse_utils import params
-from workflow import cards, chapters
+from workflow import cards, chapters, definitions
 
 ROOT = cards.ROOT
 PACKAGE = sorted((ROOT / "collapse_utils").rglob("*.py"))
@@ -26,66 +27,52 @@ def test_the_contracts_are_kept():
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
 
-@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_modules_are_one_thing(path):
-    code = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and not line.strip().startswith("#")]
-    assert len(code) <= 330, f"{path.name} has {len(code)} lines: it is two things"
+def reached(package):
+    """The definitions of the package that a cell, the workflow, the book's code, a benchmark or a shipped command reaches."""
+    sources = ["\n".join(chapters.load(chapter).cells.values()) for chapter in CHAPTERS]
+    for top in ("workflow", "book/_ext", "benchmarks", "shipped"):
+        sources += [path.read_text(encoding="utf-8") for path in (ROOT / top).rglob("*.py")]
+    trees = map(ast.parse, sources)
+    texts = [package.text(tree.body, definitions.imports(ast.walk(tree))) for tree in trees]
+    return set(package.reached(texts))
 
 
-def public_names():
+def test_every_public_name_is_reached():
+    """By references, not by words; tests do not count."""
+    package = definitions.package()
+    public = {key for key in package.texts if not re.search(r":(_|\*)", key)}
+    assert len(public) > 300
+    assert public - reached(package) == set(), "used by nothing but tests: delete it, or move it into its test"
+
+
+def test_every_public_definition_is_documented():
     for path in PACKAGE:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for node in tree.body:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                yield module, node
+                assert ast.get_docstring(node), f"{path.relative_to(ROOT)}: {node.name} has no docstring"
 
 
-def test_every_public_name_is_documented_and_used():
-    used = "\n".join("\n".join(chapters.load(chapter).cells.values()) for chapter in CHAPTERS)
-    used += "\n".join(
-        path.read_text(encoding="utf-8")
-        for path in [*(ROOT / "workflow").glob("*.py"), *(ROOT / "book/_ext").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
-    )
-    inside = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE)
-    for module, node in public_names():
-        assert ast.get_docstring(node), f"{module}.{node.name} has no docstring"
-        word = rf"\b{node.name}\b"
-        assert re.search(word, used) or len(re.findall(word, inside)) > 1, f"{module}.{node.name} is used by nothing"
-
-
-def test_import_is_fast_and_without_torch():
-    probe = "import sys, time, numpy; n = time.process_time(); import collapse_utils; print(time.process_time() - n, 'torch' in sys.modules)"
-    runs = [
-        subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split() for _ in range(3)
-    ]
-    assert min(float(seconds) for seconds, _ in runs) < 0.1
-    assert {torch for _, torch in runs} == {"False"}
+def test_the_package_loads_numpy_and_no_other_library():
+    probe = "import sys; before = set(sys.modules); import collapse_utils; print(*(name.partition('.')[0] for name in set(sys.modules) - before))"
+    found = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "numpy" in found
+    libraries = set(importlib.metadata.packages_distributions()) - {"numpy", "collapse_utils"}
+    assert not libraries & set(found)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_notebooks_keep_the_rules(chapter):
     notebook = chapters.read(chapter)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    lines = [
-        line
-        for cell in code
-        if not any(tag.startswith(("hide-", "remove-")) for tag in cell.metadata.get("tags", []))  # folded
-        for line in cell.source.splitlines()
-        if line.strip() and not line.startswith(("from ", "import "))
-    ]
     nbformat.validate(notebook)
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", "".join(cell.source for cell in notebook.cells)), "a lost backslash"
     assert notebook.cells[0].source.startswith("# ")
-    assert len(chapters.load(chapter).parameters) <= 14
     assert next(iter(chapters.load(chapter).parameters)) == "seed"
     assert "params.check()" in code[1].source
-    assert len(code) <= 20
-    assert len(lines) <= 218
     assert re.search(r"^## (Claims and v|V)erdicts$", "\n".join(cell.source for cell in notebook.cells), re.M)
     assert any("nbval-check-output" in cell.metadata.get("tags", []) for cell in code)
     figures = [cell for cell in code if any("image/png" in output.get("data", {}) for output in cell.outputs)]
-    assert 1 <= len(figures) <= 5
+    assert figures
     for cell in figures:
         assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40, cell["id"]
         assert cell.metadata["mystnb"]["figure"]["caption"], cell["id"]

@@ -15,6 +15,7 @@ from collapse_utils.images.convolution import Down, Up
 from collapse_utils.store import resumable
 from collapse_utils.theory import ppca as theory
 from collapse_utils.training import Recipe
+from tests.images.files import write_faces, write_idx
 
 SHAPE = vae.shape(1, 8)
 RECIPE = Recipe(rate=5e-3, epochs=3, batch=32, decay=0.0)
@@ -270,11 +271,6 @@ def test_digits_are_split_by_the_data_set():
     assert all_.train.max() == 1.0
 
 
-def write_idx(path, array, magic=None):
-    head = bytes([0, 0, 8, array.ndim]) if magic is None else magic
-    path.write_bytes(head + np.array(array.shape, ">i4").tobytes() + array.tobytes())
-
-
 def test_the_test_part_of_a_data_set_is_held_out(tmp_path, monkeypatch, seed):
     """Of idx files by name; of mnist and cifar10 through their official test files."""
     rng = np.random.default_rng(seed)
@@ -292,15 +288,6 @@ def test_the_test_part_of_a_data_set_is_held_out(tmp_path, monkeypatch, seed):
     found = images.load("cifar10", 16)
     assert found.train.shape == (16, 3, 32, 32)
     assert np.allclose(found.test.reshape(4, -1) * 255, parts["test"][0][:4])
-
-
-def write_faces(folder, part, pictures, smiles, column="Smiling"):
-    import datasets
-
-    folder.mkdir(parents=True, exist_ok=True)
-    features = datasets.Features({"image": datasets.Image(), column: datasets.Value("bool")})
-    rows = datasets.Dataset.from_dict({"image": pictures, column: smiles}, features=features)
-    rows.to_parquet(folder / f"{part}-00000-of-{19 if part == 'train' else 3:05d}.parquet")
 
 
 def test_faces_from_parquet_files(tmp_path, monkeypatch, seed):

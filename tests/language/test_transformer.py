@@ -3,13 +3,10 @@
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +19,7 @@ from collapse_utils.language.tokens import END, Rows, lengths
 from collapse_utils.regimes import accumulate
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe, TrainingError, digest, order, rate_at, train
+from tests import support
 from workflow import chapters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -85,10 +83,15 @@ def test_the_loss_is_the_hand_computed_one_and_padding_never_counts(size):
     assert abs(language.LanguageModel(uniform, 6).loss(rows) - np.log(V)) < 1e-5
 
 
+def greedy(logits, rows, step):
+    """A pick for decode: the likeliest token of each row."""
+    return logits.argmax(dim=-1)
+
+
 @pytest.mark.parametrize("size", ["llama-tiny", "gpt2-1m"])
 def test_greedy_decoding_equals_generate_token_for_token(size, seed):
     model, prompt = model_of(size, seed), [3, 8, 2]
-    ours = decoding.decode(model, 3, 20, decoding.greedy, prompt)
+    ours = decoding.decode(model, 3, 20, greedy, prompt)
     given = torch.tensor([[END, *prompt]])
     theirs = model.generate(
         given, max_new_tokens=17, do_sample=False, use_cache=True, pad_token_id=END, attention_mask=torch.ones_like(given)
@@ -144,9 +147,9 @@ def test_impossible_requests_are_refused_before_training():
     with pytest.raises(ValueError, match=r"rows must be \(n, 24\)"):
         language.pretrain(**good)(np.zeros((0, L), np.uint16), np.random.default_rng(0))
     with pytest.raises(ValueError, match="rows must fit the model's context 512; got 600"):
-        decoding.decode(model_of("llama-tiny"), 1, 600, decoding.greedy)
+        decoding.decode(model_of("llama-tiny"), 1, 600, greedy)
     with pytest.raises(ValueError, match="a prompt must fit the rows of 3 tokens; got 4"):
-        decoding.decode(model_of("llama-tiny"), 1, 3, decoding.greedy, prompt=[1, 2, 3, 4])
+        decoding.decode(model_of("llama-tiny"), 1, 3, greedy, prompt=[1, 2, 3, 4])
 
 
 def test_every_row_is_seen_once_an_epoch_with_little_padding(seed):
@@ -229,32 +232,39 @@ def losses(folder, n=3, checkpoint=True):
         return [(g.model.losses.tolist(), g.model.loss(corpus(1))) for g in generations]
 
 
+def slowly(folder, tell):
+    """In a process of its own: the same, a checkpoint every 4 steps, and time to be killed in; tells where it is."""
+    torch.set_num_threads(1)
+    train, decode = language.train, decoding.decode
+
+    def late(recipe_of, loss, batch, *rest, **options):
+        return train(recipe_of, loss, lambda step: (time.sleep(0.03), batch(step))[1], *rest, every=4, **options)
+
+    def slow(model, n, length, pick, *rest):
+        tell.send("between")
+        time.sleep(0.3)
+
+        def later(logits, rows, step):
+            if step == 3:
+                tell.send("sampling")
+            time.sleep(0.01)
+            return pick(logits, rows, step)
+
+        return decode(model, n, length, later, *rest)
+
+    language.train, decoding.decode = late, slow
+    tell.send("ready")
+    losses(folder)
+
+
 def test_killed_anywhere_the_rerun_has_bit_identical_losses(tmp_path):
-    """SIGKILL while a model trains (a checkpoint every 4 steps), between that and sampling, and in the midst of sampling."""
-    script = f"""import sys, time, torch; sys.path.insert(0, {str(Path(__file__).parent)!r})
-torch.set_num_threads(1)
-import test_transformer as t
-from collapse_utils.language import decoding, transformer as language
-from collapse_utils import training
-from pathlib import Path
-train, decode = language.train, decoding.decode
-language.train = lambda *a, **k: train(a[0], a[1], lambda s: (time.sleep(0.03), a[2](s))[1], *a[3:], every=4, **k)
-def slow(model, n, length, pick, *rest):
-    print('between', flush=True)
-    time.sleep(0.3)
-    def late(logits, rows, step):
-        if step == 3:
-            print('sampling', flush=True)
-        time.sleep(0.01)
-        return pick(logits, rows, step)
-    return decode(model, n, length, late, *rest)
-decoding.decode = slow
-print('ready', flush=True)
-t.losses(Path({str(tmp_path)!r}))"""
+    """SIGKILL while a model trains, between that and sampling, and in the midst of sampling."""
     seen = set()
     for target in ("training", "between", "sampling", "training"):
-        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        assert child.stdout.readline() == "ready\n"
+        hear, tell = support.SPAWN.Pipe(duplex=False)
+        child = support.spawned(slowly, tmp_path, tell)
+        tell.close()
+        assert hear.recv() == "ready"
         if target == "training":
             before, deadline = time.time(), time.time() + 60
             state = tmp_path / "state"
@@ -262,70 +272,56 @@ t.losses(Path({str(tmp_path)!r}))"""
                 time.sleep(0.002)
             time.sleep(0.04)
         else:
-            assert next(line for line in child.stdout if line == f"{target}\n")
-        assert child.poll() is None
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+            assert target in iter(hear.recv, "")
+        assert child.is_alive()
+        child.kill()
+        child.join()
         seen.add((target, (tmp_path / "state").exists()))
     assert ("training", True) in seen
     assert losses(tmp_path) == losses(tmp_path / "plain", checkpoint=False)
 
 
-WORKER = """import sys, torch; sys.path.insert(0, {here!r})
-torch.set_num_threads(1)
-import numpy as np
-from accelerate import Accelerator
-from collapse_utils.language import transformer as language
-import test_transformer as t
-accelerator = Accelerator(cpu=True)
-fit = language.pretrain("llama-tiny", t.V, t.L, t.RECIPE, accelerator=accelerator)
-model = fit(t.corpus(n=65), np.random.default_rng(2))
-if accelerator.is_main_process:
-    print(accelerator.num_processes, *model.losses.tolist())
-"""
+def one_of_two(rank, port, tell):
+    """In a process of its own: train as one of two, which divide every batch; the first tells what it found."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    torch.set_num_threads(1)
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    fit = language.pretrain("llama-tiny", V, L, RECIPE, accelerator=accelerator)
+    model = fit(corpus(n=65), np.random.default_rng(2))
+    if accelerator.is_main_process:
+        tell.send((accelerator.num_processes, model.losses))
 
 
 def test_two_processes_train_like_one_within_float_error():
     """accelerate over gloo on the CPU; parts of a batch count as many tokens as they hold, also where one has no row."""
-    command = ["-c", WORKER.format(here=str(Path(__file__).parent))]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, text=True,
-            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    world, *found = workers[0].communicate(timeout=240)[0].split()
-    assert workers[1].wait(timeout=60) == 0
-    assert world == "2"
+    hear, tell = support.SPAWN.Pipe(duplex=False)
+    workers = [support.spawned(one_of_two, rank, port, tell) for rank in range(2)]
+    tell.close()
+    world, found = hear.recv()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert world == 2
     rng = np.random.default_rng(2)
     alone = language.pretrain("llama-tiny", V, L, RECIPE)(rows := corpus(n=65), rng).losses
     (rng := np.random.default_rng(2)).integers(2**63)
     assert 1 in map(len, order(lengths(rows), RECIPE, rng))  # a batch that leaves one process without a row
-    assert np.allclose(np.array(found, float), alone, rtol=2e-4, atol=1e-5)
+    assert np.allclose(found, alone, rtol=2e-4, atol=1e-5)
     assert not np.allclose(alone[:-1], alone[1:], rtol=2e-4)
 
 
 IDS = ["GER-14a", "GER-14b", "GER-14c", "GER-14d", "GER-14e"]
-MIME = "application/vnd.collapse.verdicts+json"
 TINY = {"n_tokens": 6000, "vocabulary": 300, "context": 16, "epochs": 0.5, "n_fits": 2, "n_seeds": 2}
 
 
-def executed(parameters):
-    """Return what the cells of the chapter show, by cell, when papermill runs it with these parameters."""
-    import papermill
-
-    chapter = chapters.source("language_models")
-    done = papermill.execute_notebook(chapter, None, parameters=parameters, kernel_name="python3", progress_bar=False)
-    return {cell["id"]: [dict(output) for output in cell.outputs] for cell in done.cells if cell.cell_type == "code"}
-
-
 def judged(shown):
-    return [v["id"] for output in shown["verdicts"] for v in output.get("data", {}).get(MIME, [])]
+    return [verdict["id"] for verdict in support.carried(shown, claims.MIME)]
 
 
 @pytest.mark.parametrize(("third", "size"), [("mixture", "llama-tiny"), ("accumulate_subsample", "gpt2-1m")])
@@ -338,7 +334,9 @@ def test_the_chapter_runs_on_a_text_of_the_reader_by_path(tmp_path, third, size)
     members = [member for module in (argparse, statistics, subprocess, socket) for _, member in inspect.getmembers(module)]
     found = {inspect.getdoc(m) for m in members if inspect.isfunction(m) or inspect.isclass(m)} - {None}
     (tmp_path / "text").write_text("<|endoftext|>".join(sorted(found)), encoding="utf-8")
-    shown = executed({"corpus": str(tmp_path / "text"), "third": third, "size": size, "first_epochs": 1.0, **TINY})
+    shown = support.executed(
+        "language_models", {"corpus": str(tmp_path / "text"), "third": third, "size": size, "first_epochs": 1.0, **TINY}
+    )
     assert judged(shown) == IDS
     assert "text by path" in str(shown["corpus"])
     assert third.replace("_", "-") in str(shown["samples"])
@@ -366,7 +364,7 @@ def test_the_gpu_rung_on_the_cpu_at_a_tiny_size(corpus):
     """The paper's Llama with 12 million parameters for two fits of a few steps; the corpus of the rung where it is at hand."""
     rung = chapters.plan("language_models", "gpu", TINY | {"n_tokens": 3000, "corpus": corpus, "device": "cpu"}).overrides
     assert rung["size"] == "llama-12m"
-    shown = executed(rung)
+    shown = support.executed("language_models", rung)
     assert judged(shown) == IDS  # the paper's own claims need its whole corpus
     assert corpus in str(shown["corpus"])
     assert "8,546,560 parameters" in str(shown["run"])  # with 300 tokens in place of 8,000
@@ -380,8 +378,6 @@ def test_the_room_of_all_arms_is_asked_before_training(tmp_path):
     needed = 4 * 100 * 3 * 20 * 100e6  # bytes, at least: a hundred models of over a hundred million weights in sixty runs
     if shutil.disk_usage(tmp_path).free > needed:
         pytest.skip("the disk has room for sixty runs of a hundred models")
-    began = time.perf_counter()
     with pytest.raises(PapermillExecutionError, match=r"must have \S+ GB free for this run"):
-        executed(huge | {"keep": str(tmp_path)})
+        support.executed("language_models", huge | {"keep": str(tmp_path)})
     assert not list(tmp_path.glob("*/*-model"))
-    assert time.perf_counter() - began < 120

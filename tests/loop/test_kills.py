@@ -1,11 +1,7 @@
 """SIGKILL of a loop of autoencoders or denoisers, in mid-fit and between fits: the rerun ends with the same bytes."""
 
-import signal
-import subprocess
-import sys
 import time
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +12,7 @@ from collapse_utils.images import pictures as images, vae
 from collapse_utils.molecules import conformers, diffusion as molecules
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
+from tests import support
 
 N_FITS = 3
 
@@ -47,8 +44,8 @@ def losses(kind, folder, checkpoint=True):
         return [g.model.losses.tobytes() for g in loop] + [np.asarray(sample[-1]).tobytes()]
 
 
-def slowly(kind, folder):
-    """The same, a checkpoint every fourth step, and time to be killed in."""
+def slowly(kind, folder, ready):
+    """In a process of its own: the same, a checkpoint every fourth step, and time to be killed in."""
     module = KINDS[kind][0]
     plain = module.train
 
@@ -56,26 +53,24 @@ def slowly(kind, folder):
         return plain(network, loss, lambda step: (time.sleep(0.02), batch(step))[1], *rest, every=4, **options)
 
     module.train = train
-    print("ready", flush=True)
+    ready.set()
     losses(kind, folder)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_anywhere_the_rerun_ends_with_the_same_bytes(kind, tmp_path):
-    script = f"""import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_kills; from pathlib import Path
-test_kills.slowly({kind!r}, Path({str(tmp_path)!r}))"""
     for place in ("state", "store/0000-model", "store/0001-sample", "state"):
         started = time.time()
-        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        assert child.stdout.readline() == "ready\n"
+        ready = support.SPAWN.Event()
+        child = support.spawned(slowly, kind, tmp_path, ready)
+        assert ready.wait(120)
         path = tmp_path / place
         while not (path.exists() and (place != "state" or path.stat().st_mtime > started)):
-            assert child.poll() is None, f"it ended before {place} was there"
+            assert child.is_alive(), f"it ended before {place} was there"
             assert time.time() < started + 120
             time.sleep(0.002)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.kill()
+        child.join()
     assert (tmp_path / "state").exists()
     assert losses(kind, tmp_path) == losses(kind, tmp_path / "plain", checkpoint=False)
     assert not (tmp_path / "state").exists()

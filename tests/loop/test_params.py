@@ -4,14 +4,17 @@ import ast
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+import yaml
 from hypothesis import given, strategies as st
 from papermill.cli import papermill as command_line
 
 from collapse_utils import params
+from tests import support
 from workflow import chapters, files, values
 
 CELL = """
@@ -158,22 +161,23 @@ def test_papermill_s_help_names_every_parameter(chapter, caplog):
         assert words in shown.output
 
 
-def test_papermill_runs_a_chapter_without_a_warning(tmp_path):
+def test_papermill_alone_runs_a_chapter_with_a_file_of_parameters_without_a_warning(tmp_path):
     """Chapter linear_models at its smallest; papermill's warnings and the kernel's own would stand on stderr."""
     small = {"d": 3, "n_samples": 11, "n_generations": 5, "n_short": 5, "n_replicates": 100, "dof": 6.0}
-    settings = [word for name, value in small.items() for word in ("-p", name, str(value))]
+    (tmp_path / "small.yml").write_text(yaml.safe_dump(small), encoding="utf-8")
     command = [
-        sys.executable,
-        "-m",
-        "papermill",
+        str(Path(sys.executable).with_name("papermill")),
         str(chapters.source("linear_models")),
         str(tmp_path / "out.ipynb"),
-        *settings,
     ]
-    done = subprocess.run([*command, "-k", "python3", "--no-progress-bar"], capture_output=True, text=True, check=False)
+    command += ["-f", str(tmp_path / "small.yml"), "-k", "python3", "--no-progress-bar"]
+    done = subprocess.run(command, env=support.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "unknown parameter" not in done.stderr
     assert "Unable to parse" not in done.stderr
+    cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    injected = next(cell.source for cell in cells if "injected-parameters" in cell.metadata.get("tags", []))
+    assert {f"{name} = {value}" for name, value in small.items()} < set(injected.splitlines())
 
 
 PLAIN = {

@@ -2,8 +2,6 @@
 
 import resource
 import signal
-import subprocess
-import sys
 import time
 from itertools import islice
 
@@ -13,29 +11,32 @@ import pytest
 from collapse_utils import feedback_loop
 from collapse_utils.regimes import accumulate_subsample
 from collapse_utils.store import StoreError, load_arrays, resumable, save_arrays
+from tests import support
 
 
 class Gaussian:
     """A small model with something to lose: its mean, its deviation, and its share of the random stream."""
+
+    delay = 0.0
 
     def __init__(self, mean, std):
         self.mean, self.std = mean, std
 
     @classmethod
     def fit(cls, data, rng):
-        time.sleep(DELAY)
+        time.sleep(cls.delay)
         return cls(data.mean() + 0.01 * rng.standard_normal(), data.std())
 
     def sample(self, n, rng):
-        time.sleep(DELAY)
+        time.sleep(self.delay)
         return rng.normal(self.mean, self.std, n)
 
 
-DELAY = 0.0
 REAL = np.random.default_rng(1).standard_normal(50)
 
 
-def run(folder, n=8, settings=None):
+def run(folder, n=8, settings=None, delay=0.0):
+    Gaussian.delay = delay
     rng = np.random.default_rng(3)
     with resumable(
         folder,
@@ -61,18 +62,17 @@ def test_stored_loop_equals_the_plain_one_first_and_second_time(tmp_path):
 
 
 def test_killed_at_random_points_the_rerun_is_bit_identical(tmp_path, seed):
-    script = f"import sys; sys.path.insert(0, {str(__file__.rpartition('/')[0])!r}); import test_store as s; s.DELAY = 0.02; s.run({str(tmp_path)!r})"
     rng = np.random.default_rng(seed)
     started = []
     for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = support.spawned(run, tmp_path, 8, None, 0.02)
         deadline = time.time() + 20
         already = len(list(tmp_path.glob("0*")))
-        while time.time() < deadline and child.poll() is None and len(list(tmp_path.glob("0*"))) <= already:
+        while time.time() < deadline and child.is_alive() and len(list(tmp_path.glob("0*"))) <= already:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.06))
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.kill()
+        child.join()
         started.append(len(list(tmp_path.glob("0*"))))
     assert started[-1] > 2  # it did go on from where it stopped
     for step in tmp_path.glob("0*"):

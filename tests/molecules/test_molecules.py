@@ -13,20 +13,16 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from collapse_utils import claims, feedback_loop, regimes, schedule as diffusion
+from collapse_utils import claims, feedback_loop, regimes, results, schedule as diffusion
 from collapse_utils.molecules import conformers, diffusion as molecules, files as geometries, isomers, quality as shapes
 from collapse_utils.molecules.denoiser import Denoiser, centred
 from collapse_utils.store import resumable
 from collapse_utils.training import Recipe
 from shipped import conformers as enumeration
+from tests import support
+from workflow import chapters
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -651,39 +647,19 @@ OWN = [
 ]
 
 
-def executed(tmp_path, monkeypatch, **parameters):
-    """The whole chapter by papermill, at tiny settings; returns its text, its verdicts and its numbers."""
-    import papermill
-
-    from workflow import chapters
-
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
-    tiny = {
-        "n_molecules": 11,
-        "n_conformers": 2,
-        "n_steps": 4,
-        "n_fits": 3,
-        "n_seeds": 2,
-        "device": "cpu",
-        "keep": str(tmp_path / "kept"),
-    }
-    nb = papermill.execute_notebook(chapters.source("molecules"), tmp_path / "out.ipynb", parameters=parameters | tiny,
-                                    progress_bar=False, kernel_name="python3")  # fmt: skip
-    outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
-    data = [output.get("data", {}) for output in outputs]
-    verdicts = [v for bundle in data for v in bundle.get("application/vnd.collapse.verdicts+json", [])]
-    numbers = [
-        bundle["application/vnd.collapse.number+json"] for bundle in data if "application/vnd.collapse.number+json" in bundle
-    ]
-    assert not [output for output in outputs if output.get("name") == "stderr"]
-    return "".join(output.get("text", "") for output in outputs), verdicts, {number["key"]: number["text"] for number in numbers}
+def executed(folder, **parameters):
+    """The whole chapter at tiny settings; returns what it prints, its verdicts and its numbers."""
+    tiny = {"n_molecules": 11, "n_conformers": 2, "n_steps": 4, "n_fits": 3, "n_seeds": 2, "device": "cpu"}
+    shown = support.executed("molecules", parameters | tiny | {"keep": str(folder / "kept")})
+    assert not [output for outputs in shown.values() for output in outputs if output.get("name") == "stderr"]
+    numbers = {number["key"]: number["text"] for number in support.carried(shown, results.NUMBER_MIME)}
+    return support.printed(shown), support.carried(shown, claims.MIME), numbers
 
 
-def test_the_chapter_runs_on_a_list_used_nowhere_else(tmp_path, monkeypatch):
+def test_the_chapter_runs_on_a_list_used_nowhere_else(tmp_path):
     """A short list of SMILES by path, two of them of no use, with fewer conformers than a batch, through the whole notebook."""
     source = write(tmp_path / "own.smi", *OWN)
-    text, verdicts, numbers = executed(tmp_path, monkeypatch, source=source)
+    text, verdicts, numbers = executed(tmp_path, source=source)
     assert "not used: 1 molecule(s), because one does not parse: not-a-molecule" in text
     assert "not used: 1 molecule(s), because one cannot be embedded: C1#CC1CC" in text
     assert {"GER-18a", "GER-18b", "GER-18c", "GER-18d", "GER-18e", "GEO-5", "EDM-6", "GEO-9"} <= {v["id"] for v in verdicts}
@@ -695,12 +671,10 @@ def test_the_chapter_runs_on_a_list_used_nowhere_else(tmp_path, monkeypatch):
 
 @pytest.mark.skipif("COLLAPSE_DATA" not in os.environ, reason="needs the local mirror COLLAPSE_DATA")
 @pytest.mark.parametrize("source", ["qm7"])  # esol was run too; it takes minutes more
-def test_the_gpu_rung_runs_tiny_on_the_cpu(source, tmp_path, monkeypatch):
+def test_the_gpu_rung_runs_tiny_on_the_cpu(source, tmp_path):
     """Its own parameters, hydrogens and the large network, but for the device, the folder and what only costs time."""
-    from workflow import chapters
-
     wanted = chapters.plan("molecules", "gpu").overrides
-    _, verdicts, numbers = executed(tmp_path, monkeypatch, **wanted | {"source": source, "largest": 9})
+    _, verdicts, numbers = executed(tmp_path, **wanted | {"source": source, "largest": 9})
     assert wanted["hydrogens"]
     assert wanted["model_size"] == "large"
     assert {"GER-18a", "GEO-5", "EDM-6"} <= {v["id"] for v in verdicts}

@@ -1,10 +1,7 @@
 """Questions for language models against counting by hand; the trigram; documentation as text."""
 
 import hashlib
-import importlib.util
 import json
-import sys
-import types
 import zipfile
 from pathlib import Path
 
@@ -12,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
-import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from collapse_utils.language import docstrings, texts
 from collapse_utils.language.tokens import cut
-from collapse_utils.pruning import evaluation as exams, layers as pruning, pretrained
+from collapse_utils.pruning import evaluation as exams
 from shipped.trigram import KneserNey
 from tests.pruning import architectures
 
@@ -141,58 +137,6 @@ def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_
     (tmp_path / "l.jsonl").write_text("{}")
     with pytest.raises(OSError, match="must have the official SHA-256"):
         exams.lambada(model, tokenizer)
-
-
-def test_the_harness_is_called_where_it_is_and_asked_for_where_not(model, tokenizer, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lm_eval", None)
-    with pytest.raises(ImportError, match="must be installed; run `pip install lm_eval`"):
-        exams.harness(model, tokenizer, ["blimp"])
-    fake, inner = types.ModuleType("lm_eval"), types.ModuleType("lm_eval.models.huggingface")
-    inner.HFLM = lambda pretrained, tokenizer: pretrained
-    fake.simple_evaluate = lambda model, tasks, limit: {"results": dict.fromkeys(tasks, limit)}
-    for name, module in (("lm_eval", fake), ("lm_eval.models", types.ModuleType("m")), ("lm_eval.models.huggingface", inner)):
-        monkeypatch.setitem(sys.modules, name, module)
-    assert exams.harness(model, tokenizer, ["arc", "piqa"], 7) == {"arc": 7, "piqa": 7}
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None, reason="lm-evaluation-harness is an optional extra: pip install lm_eval==0.4.13"
-)
-def test_the_harness_sits_a_local_task_and_finds_what_exams_finds(tmp_path, monkeypatch):
-    """Multiple choice from a file, no network: the same share of right answers as from the likelihood here, whole and pruned."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    shipped, words = pretrained.load("deep-thin")
-    starts = [
-        "Return the number of",
-        "The default is",
-        "Parameters\n----------\na :",
-        "Once upon a time there was a",
-        "If True, the result",
-    ]
-    choices = [[" elements", " array_like", " girl", " is", " None"], [" the", " of", " zebra", ".", " a"]]
-    questions = [{"start": start, "choices": pair, "label": 0} for start in starts for pair in zip(*choices, strict=True)]
-    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
-    task = {
-        "task": "local_choice", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice",
-        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "questions.jsonl")}, "cache_dir": str(tmp_path / "cache")},
-        "doc_to_text": "{{start}}", "doc_to_choice": "{{choices}}", "doc_to_target": "label", "target_delimiter": "",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    }  # fmt: skip
-    (tmp_path / "local.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
-    shares = []
-    for candidate in (shipped, pruning.prune(shipped, pruning.kept("deepest", 16, 8))):
-        found = exams.harness(candidate, words, [str(tmp_path / "local.yaml")])["local_choice"]
-        encode = lambda text: words(text, add_special_tokens=False)["input_ids"]  # noqa: E731
-        rows = [(encode(q["start"]), encode(q["start"] + choice)) for q in questions for choice in q["choices"]]
-        ids, mask = exams.padded([whole for _, whole in rows])
-        scored = mask & (np.arange(ids.shape[1]) >= np.array([len(start) for start, _ in rows])[:, None])
-        scores = exams.likelihood(candidate, ids, mask, scored)[0].reshape(-1, 2)
-        assert found["sample_len"] == len(questions)
-        assert np.isclose(found["acc,none"], exams.right(scores).mean(), atol=1e-9)
-        shares.append(found["acc,none"])
-    assert 0 < min(shares) < max(shares) < 1  # neither trivial, and the pruned model is another one
 
 
 def test_documentation_is_read_without_importing_and_without_examples():

@@ -10,7 +10,7 @@ import transformers
 
 from collapse_utils.pruning import evaluation as exams, healing, layers as pruning, pretrained
 from collapse_utils.training import Recipe
-from tests.pruning.test_layers import CONFIGS, VOCABULARY, build
+from tests.pruning.decoders import CONFIGS, VOCABULARY, build
 
 RECIPE = Recipe(rate=1e-2, epochs=4, batch=8, decay=0.0)
 

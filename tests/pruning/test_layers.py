@@ -2,8 +2,8 @@
 
 import re
 import socket
-import time
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -11,34 +11,7 @@ import transformers
 
 from collapse_utils.pruning import distances, layers as pruning, pretrained
 from tests.pruning import architectures
-
-LAYERS, WIDTH, VOCABULARY = 6, 32, 64
-COMMON = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
-USUAL = COMMON | {
-    "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 64,
-}  # fmt: skip
-FEW = {"num_key_value_heads": 1}
-CONFIGS = {
-    "llama": lambda: transformers.LlamaConfig(**USUAL, tie_word_embeddings=True),
-    "mistral": lambda: transformers.MistralConfig(**USUAL, **FEW, sliding_window=4),
-    "qwen2": lambda: transformers.Qwen2Config(**USUAL, **FEW, use_sliding_window=True, sliding_window=4, max_window_layers=3),
-    "qwen3": lambda: transformers.Qwen3Config(**USUAL, **FEW, head_dim=16),
-    "phi": lambda: transformers.PhiConfig(**USUAL),
-    "gemma": lambda: transformers.GemmaConfig(**USUAL, **FEW, head_dim=16),
-    "gpt2": lambda: transformers.GPT2Config(n_embd=WIDTH, n_layer=LAYERS, n_head=2, n_positions=64, **COMMON),
-    "gpt_neox": lambda: transformers.GPTNeoXConfig(**USUAL),
-}
-
-
-def build(name, seed=0):
-    """A random model whose layers do something: weights drawn wide enough."""
-    torch.manual_seed(seed)
-    model = transformers.AutoModelForCausalLM.from_config(CONFIGS[name]()).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() >= 2:
-                weight.normal_(0, 0.15)
-    return model
+from tests.pruning.decoders import CONFIGS, LAYERS, VOCABULARY, WIDTH, build
 
 
 @pytest.fixture(params=CONFIGS)
@@ -131,16 +104,13 @@ def test_all_tokens_are_averaged_within_rows(rows):
 
 
 def test_metrics_know_their_limits(seed):
-    """Angles: scaling nothing, opposite 1, independent ones ½. CKA: 0 for turned and scaled states."""
+    """Angles: scaling nothing, opposite 1, independent ones ½; the influence of nothing is 0."""
     torch.manual_seed(seed)
     x = torch.randn(1, 50, 400)
     pair = distances.angular(torch.cat([x, 3 * x, -x, torch.randn(1, 50, 400)]))
     assert torch.allclose(pair[0, 1], torch.zeros(50).double(), atol=1e-6)
     assert torch.allclose(pair[0, 2], torch.ones(50).double(), atol=1e-6)
     assert (pair[0, 3] - 0.5).abs().max() < 6 / np.pi / np.sqrt(400)
-    turn = torch.linalg.qr(torch.randn(400, 400)).Q
-    assert torch.allclose(distances.cka(torch.cat([x, 2 * x @ turn]))[0, 1], torch.zeros(1).double(), atol=1e-5)
-    assert distances.cka(torch.cat([x, torch.randn(1, 50, 400)]))[0, 1] > 0.05
     assert torch.allclose(distances.influence(x.repeat(2, 1, 1))[0, 1], torch.zeros(50).double(), atol=1e-9)
 
 
@@ -375,10 +345,14 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        started = time.monotonic()
+        waits, connect, download = [], socket.create_connection, huggingface_hub.snapshot_download
+        given = {"connect": lambda at, timeout=None, **more: waits.append(timeout) or connect(at, timeout, **more)}
+        given["download"] = lambda *at, **more: waits.append(more.get("etag_timeout")) or download(*at, **more)
+        monkeypatch.setattr(socket, "create_connection", given["connect"])
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", given["download"])
         with pytest.raises(OSError, match="the hub cannot deliver it .* name a local folder"):
             pretrained.load("nobody/nothing")
-    assert time.monotonic() - started < 60
+    assert waits[:3] == [None, 5, 5]  # from the cache alone; is it there; the files, whose server is silent
 
 
 def test_a_hub_out_of_reach_is_said_so_at_once(monkeypatch, tmp_path):

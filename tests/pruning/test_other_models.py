@@ -3,14 +3,14 @@
 import json
 import os
 
-import nbformat
 import numpy as np
-import papermill
 import pytest
 import torch
 import transformers
 
+from collapse_utils import claims
 from collapse_utils.language import docstrings
+from tests import support
 from workflow import chapters
 
 TINY = {
@@ -41,11 +41,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("chapter", TINY)
-def test_a_chapter_runs_on_another_model(chapter, folder, tmp_path, monkeypatch):
+def test_a_chapter_runs_on_another_model(chapter, folder, monkeypatch):
     monkeypatch.delenv("COLLAPSE_DATA", raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
-    found = verdicts(chapter, {"model_id": str(folder)} | TINY[chapter], tmp_path)
+    found = verdicts(chapter, {"model_id": str(folder)} | TINY[chapter])
     assert len(found) == {"layer_pruning": 24, "healing": 8}[chapter]
 
 
@@ -53,10 +51,8 @@ RUNGS = [("layer_pruning", "gpu", 24), ("healing", "gpu", 8), ("healing", "paper
 
 
 @pytest.mark.parametrize(("chapter", "rung", "judged"), RUNGS)
-def test_a_rung_for_a_gpu_runs_tiny_on_the_cpu(chapter, rung, judged, folder, tmp_path, monkeypatch):
+def test_a_rung_for_a_gpu_runs_tiny_on_the_cpu(chapter, rung, judged, folder, tmp_path):
     """Its own parameters, but for the model, the text, the device, and what only costs time; the official exams where they are."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(chapters.ROOT))
     card = json.loads((chapters.ROOT / "shipped/deep-thin/card.json").read_text(encoding="utf-8"))
     for i, document in enumerate(docstrings.read(card["held out"][:60])):
         (tmp_path / f"{i}.txt").write_text(document, encoding="utf-8")
@@ -66,20 +62,13 @@ def test_a_rung_for_a_gpu_runs_tiny_on_the_cpu(chapter, rung, judged, folder, tm
     if "n_pairs" in wanted:
         changed["n_pairs"] = 1 if os.environ.get("COLLAPSE_DATA") else 0
     assert set(wanted) - set(changed) <= {"adapters", "others", "rank", "rate"}
-    assert len(verdicts(chapter, wanted | changed, tmp_path)) == judged
+    assert len(verdicts(chapter, wanted | changed)) == judged
 
 
-def verdicts(chapter, parameters, tmp_path):
+def verdicts(chapter, parameters):
     """Execute a chapter on the random model and return its verdicts."""
-    out = tmp_path / "out.ipynb"
-    papermill.execute_notebook(chapters.source(chapter), out, parameters=parameters, progress_bar=False, kernel_name="python3")
-    text = "\n".join(str(output) for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", []))
-    assert "9 layers" in text
-    found = [
-        v
-        for cell in nbformat.read(out, 4).cells
-        for o in cell.get("outputs", [])
-        for v in o.get("data", {}).get("application/vnd.collapse.verdicts+json", [])
-    ]
+    shown = support.executed(chapter, parameters)
+    assert "9 layers" in "".join(map(str, shown.values()))
+    found = support.carried(shown, claims.MIME)
     assert all(np.isfinite(v["evidence"].get("mean", 0)).all() for v in found)
     return found

@@ -1,80 +1,21 @@
 """Each kind of file that the workflow reads, damaged in a copy of the project: one sentence that names it, exit code 2."""
 
-import contextlib
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from workflow import __main__ as main, chapters, check, gather, sweeps
-from workflow.cards import ROOT
+from tests.support import changed, replaced
+from workflow import chapters, check, gather, sweeps
 
 CHAPTER = "linear_models"
-HALF = "half"  # of what stood there
 RUN, COST = (
     ["run", "--chapter", "linear_models"],
     ["cost", "--chapter", "linear_models", "--scale", "laptop", "--set", "n_replicates=777"],
 )
 SWEPT = ["publish", "--sweep", "orthogonal_images"]
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory):
-    """A copy of the project to damage; each test restores what it damaged."""
-    left_out = shutil.ignore_patterns(".venv", ".build", "_build", ".git", ".snakemake", "__pycache__", ".pytest_cache", "models")
-    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("damage") / "project", ignore=left_out))
-
-
-@pytest.fixture
-def project(copy, monkeypatch):
-    """The copy as this process's project: every path of the workflow's modules leads there, and nothing read before is kept."""
-    ours = [module for name, module in sys.modules.items() if name.split(".")[0] in ("workflow", "collapse_utils")]
-
-    def forget():
-        for module in ours:
-            for value in vars(module).values():
-                getattr(value, "cache_clear", lambda: None)()
-
-    for module in ours:
-        for name, value in list(vars(module).items()):
-            if isinstance(value, Path) and value.is_relative_to(ROOT):
-                monkeypatch.setattr(module, name, copy / value.relative_to(ROOT))
-    forget()
-    yield copy
-    shutil.rmtree(copy / ".build", ignore_errors=True)
-    monkeypatch.undo()
-    forget()
-
-
-@contextlib.contextmanager
-def damaged(path, content):
-    """Put content into a file, or half of what it has; give back what stood there."""
-    before = path.read_bytes() if path.exists() else None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if content == HALF:
-        path.write_bytes(before[: len(before) // 2])
-    elif callable(content):
-        path.write_text(content(before.decode()), encoding="utf-8")
-    else:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    try:
-        yield
-    finally:
-        path.unlink() if before is None else path.write_bytes(before)
-
-
-def refused(monkeypatch, capsys, arguments):
-    """What a verb says, in this process; it must end with exit code 2 and one line."""
-    monkeypatch.setattr(sys, "argv", ["workflow", *arguments])
-    capsys.readouterr()
-    assert main.main() == 2
-    *progress, line = capsys.readouterr().err.strip().splitlines()
-    assert all(re.search(r"^\d+ of \d+ runs due|^done in", said) for said in progress), progress
-    assert line.endswith(".")
-    return line
 
 
 def cell(change):
@@ -88,12 +29,8 @@ def cell(change):
     return changed
 
 
-def replaced(before, after):
-    def changed(text):
-        assert before in text
-        return text.replace(before, after, 1)
-
-    return changed
+def half(text):
+    return text[: len(text) // 2]
 
 
 NOTEBOOK = f"{chapters.page(CHAPTER)}.ipynb"
@@ -103,7 +40,7 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
 @pytest.mark.parametrize(
     ("verb", "file", "content", "said"),
     [
-        (RUN, NOTEBOOK, HALF, r"line \d+ column"),
+        (RUN, NOTEBOOK, half, r"line \d+ column"),
         (RUN, NOTEBOOK, "", "line 1 column 1"),
         (RUN, NOTEBOOK, "[]", "has no"),
         (RUN, NOTEBOOK, b"\xff\xfe", "utf-8"),
@@ -113,6 +50,7 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
         (RUN, NOTEBOOK, cell(lambda one, _: one.pop("id")), "[Cc]ell .*id"),
         (RUN, NOTEBOOK, cell(lambda _, whole: whole["cells"].append(whole["cells"][0])), "Non-unique cell id"),
         (RUN, NOTEBOOK, replaced("seed: AtLeast", "seed: AtLest"), "parameters cell .*NameError: .*AtLest"),
+        (RUN, NOTEBOOK, replaced("seed: AtLeast[0] = 0", "seed: AtLeast[0] = 0\\nspare: AtLeast[0] = 0"), "no cell reads the parameter 'spare'"),
         (RUN, NOTEBOOK, replaced("import AtLeast", "import AtLest"), "parameters cell .*ImportError: .*AtLest"),
         (["read"], NOTEBOOK, cell(lambda _, whole: whole["metadata"].update(collapse={})), "chapter is missing"),
         (RUN, CLAIMS, replaced("claims:", "claims: ]"), r"line \d+: "),
@@ -133,15 +71,15 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
         (RUN, "_toc.yml", replaced("parts:", "parts: ]"), r"line \d+: "),
         (RUN, "_toc.yml", replaced("parts:", "part:"), "parts is missing"),
         (["read"], "_config.yml", "title: [", r"line \d+: "),
-        (COST, f"results/laptop/{CHAPTER}/card.json", HALF, r"line \d+ column"),
+        (COST, f"results/laptop/{CHAPTER}/card.json", half, r"line \d+ column"),
         (COST, f"results/smoke/{CHAPTER}/card.json", replaced("wall_s", "wall"), "wall_s is missing"),
         (COST, "results/sweeps/linear_phase/card.json", "[]", r"it must be a mapping; got \[\]"),
-        (COST, "results/sweeps/linear_phase/costs.parquet", HALF, "Parquet"),
+        (COST, "results/sweeps/linear_phase/costs.parquet", half, "Parquet"),
         (["read"], "results/sweeps/linear_phase/points.parquet", b"PAR1", "Parquet"),
-        (["read"], f"results/laptop/{CHAPTER}/verdicts.json", HALF, r"line \d+ column"),
+        (["read"], f"results/laptop/{CHAPTER}/verdicts.json", half, r"line \d+ column"),
         (["read"], f"results/laptop/{CHAPTER}/verdicts.json", "{}", r"it must be a valid list; got \{\}"),
         (["read"], f"results/laptop/{CHAPTER}/numbers.json", '{"a": 1}', "a must be a mapping; got 1"),
-        (["read"], "results/sweeps/linear_phase/verdicts.json", HALF, r"line \d+ column"),
+        (["read"], "results/sweeps/linear_phase/verdicts.json", half, r"line \d+ column"),
         (["read"], "sweeps/linear_phase.yml", replaced("grid:", "grid: ]"), r"line \d+: "),
         (["sweep", "--sweep", "linear_phase"], "sweeps/linear_phase.yml", "", "must be a mapping with the keys"),
         (["sweep", "--sweep", "linear_phase"], "sweeps/linear_phase.yml", b"\xff", "utf-8"),
@@ -150,9 +88,9 @@ CLAIMS = "book/claims/gerstgrasser2024.yml"
         (["compare", "--a", "x"], "_build/custom/x/_build/shown.json", '{"a": {"rerun": null}}', "rerun must be a valid string"),
     ],
 )  # fmt: skip
-def test_a_damaged_file_is_named_in_one_sentence(project, monkeypatch, capsys, verb, file, content, said):
-    with damaged(project / file, content):
-        line = refused(monkeypatch, capsys, verb)
+def test_a_damaged_file_is_named_in_one_sentence(project, refused, verb, file, content, said):
+    with changed(project / file, content):
+        line = refused(*verb)
     assert Path(file).stem in line
     assert re.search(said, line), line
 
@@ -168,20 +106,20 @@ def finished(runs):
     ("verb", "name", "content"),
     [
         (RUN, "verdicts.json", "["),
-        (["publish", "--chapter", "linear_models"], "executed.ipynb", HALF),
-        (SWEPT, "executed.ipynb", HALF),
-        (SWEPT, "card.json", HALF),
-        (SWEPT, "numbers.json", HALF),
-        (SWEPT, "epochs.parquet", HALF),
+        (["publish", "--chapter", "linear_models"], "executed.ipynb", half),
+        (SWEPT, "executed.ipynb", half),
+        (SWEPT, "card.json", half),
+        (SWEPT, "numbers.json", half),
+        (SWEPT, "epochs.parquet", half),
     ],
 )
-def test_a_damaged_run_is_named_and_what_was_published_stays(project, monkeypatch, capsys, verb, name, content):
+def test_a_damaged_run_is_named_and_what_was_published_stays(project, refused, verb, name, content):
     runs = sweeps.plans(sweeps.read("orthogonal_images")) if verb == SWEPT else [chapters.plan(CHAPTER, "smoke")]
     finished(runs)
     kept = {path: path.read_bytes() for path in (project / "results").rglob("*") if path.is_file()}
     name = next(path.name for path in runs[-1].folder.glob("*.parquet")) if name.endswith(".parquet") else name
-    with damaged(runs[-1].folder / name, content):
-        line = refused(monkeypatch, capsys, verb)
+    with changed(runs[-1].folder / name, content):
+        line = refused(*verb)
     assert ".build/" in line
     assert line.endswith("; remove its folder and rerun.")
     assert kept == {path: path.read_bytes() for path in (project / "results").rglob("*") if path.is_file()}
@@ -195,9 +133,9 @@ def test_a_damaged_run_is_named_and_what_was_published_stays(project, monkeypatc
         ("nowhere://bucket", "knows 'nowhere://bucket'"),
     ],
 )
-def test_a_store_that_nothing_knows_is_refused(project, monkeypatch, capsys, store, said):
+def test_a_store_that_nothing_knows_is_refused(project, refused, monkeypatch, store, said):
     monkeypatch.setenv("COLLAPSE_STORE", store)
-    assert said in refused(monkeypatch, capsys, RUN)
+    assert said in refused(*RUN)
 
 
 def test_an_undamaged_project_is_read_in_silence(project, capsys):
@@ -206,6 +144,6 @@ def test_an_undamaged_project_is_read_in_silence(project, capsys):
     assert gather.SWEEPS.is_relative_to(project)
 
 
-def test_a_claim_that_stands_in_two_files_is_named(project, monkeypatch, capsys):
-    with damaged(project / "book" / "claims" / "twice.yml", (project / CLAIMS).read_bytes()):
-        assert "stands in gerstgrasser2024.yml and in twice.yml" in refused(monkeypatch, capsys, RUN)
+def test_a_claim_that_stands_in_two_files_is_named(project, refused):
+    with changed(project / "book" / "claims" / "twice.yml", (project / CLAIMS).read_bytes()):
+        assert "stands in gerstgrasser2024.yml and in twice.yml" in refused(*RUN)

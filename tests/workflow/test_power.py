@@ -1,10 +1,7 @@
 """Power: the size advised decides and half of it does not; what is declared adds replicates; DECIDE in a real chapter."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -12,8 +9,8 @@ import pytest
 
 from collapse_book import drawing, scorecard
 from collapse_utils import claims
+from tests import support
 from workflow import __main__ as main, chapters, power, verdicts
-from workflow.cards import ROOT
 
 RULES = {
     "equal": {"kind": "equal", "false_alarm": 1e-6},
@@ -232,25 +229,12 @@ def test_pages_show_the_advice():
     assert "".join(scorecard.papers()).count('class="advice"') >= len(undecided) > 0
 
 
-def test_a_chapter_decides_itself_within_the_cap(tmp_path):
+def test_a_chapter_decides_itself_within_the_cap(copy):
     """Chapter estimators, tiny: claims lack replicates; under a cap too low it says so, under one that does they are decided."""
-    copy = tmp_path / "project"
-    ignore = shutil.ignore_patterns(
-        ".venv", ".build", "_build", ".git", ".snakemake", "__pycache__", ".pytest_cache", ".ruff_cache"
-    )
-    shutil.copytree(ROOT, copy, ignore=ignore)
+    words = ["--chapter=estimators", "--set=batch=21 n_generations=4 horizon=5 n_chains=200", "--cores=1"]
 
     def run(minutes):
-        words = [
-            "run",
-            "--chapter=estimators",
-            "--set=batch=21 n_generations=4 horizon=5 n_chains=200",
-            "--cores=1",
-            f"--decide={minutes}",
-        ]
-        environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "workflow", *words]
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        done = support.workflow("run", *words, f"--decide={minutes}", cwd=copy)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -1,6 +1,5 @@
 """A sweep through Slurm, with a job that is killed and a resume. Needs a cluster; `.ci/slurm` starts one of one machine."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,8 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.workflow.test_sweeps import SMALL, command, copy, run, write  # noqa: F401
-from workflow.cards import ROOT
+from tests import support
+from tests.support import ROOT, SMALL, write_sweep
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("sbatch") or subprocess.run(["sinfo"], capture_output=True, check=False).returncode != 0,
@@ -43,17 +42,15 @@ def queue():
     return subprocess.run(["squeue", "--noheader", "--format=%i %T"], capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profile):  # noqa: F811
-    here = run(copy, "--sweep", write(copy, SMALL, "here"))
+def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profile):
+    here = support.workflow("sweep", "--cores", "2", "--sweep", write_sweep(copy, SMALL, "here"), cwd=copy)
     assert here.returncode == 0, here.stderr
-    there = write(copy, SMALL | {"fixed": SMALL["fixed"] | {"seed": 0}}, "there")  # other keys: every point runs again
+    there = write_sweep(copy, SMALL | {"fixed": SMALL["fixed"] | {"seed": 0}}, "there")  # other keys: every point runs again
     shutil.rmtree(copy / ".build" / "runs")
-    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
     (ROOT / ".build").mkdir(exist_ok=True)
+    slurm = ["--cores", "2", "--executor", "slurm"]
     log = [f"$ sinfo\n{subprocess.run(['sinfo'], capture_output=True, text=True, check=True).stdout}"]
-    child = subprocess.Popen(
-        [*command("--sweep", there), "--executor", "slurm"], cwd=copy, env=environment, stderr=subprocess.PIPE
-    )
+    child = support.started("sweep", "--sweep", there, *slurm, cwd=copy, stderr=subprocess.PIPE)
     deadline = time.time() + 120
     while "RUNNING" not in (jobs := queue()) and time.time() < deadline:
         time.sleep(0.1)
@@ -67,7 +64,7 @@ def test_a_sweep_on_slurm_is_cancelled_resumed_and_equal_to_one_here(copy, profi
     assert "Not finished: linear_models" in error
     cards = {path: path.stat().st_mtime_ns for path in (copy / ".build" / "runs").rglob("card.json")}
     assert len(cards) == 3
-    again = run(copy, "--sweep", there, "--executor", "slurm")
+    again = support.workflow("sweep", "--sweep", there, *slurm, cwd=copy)
     assert again.returncode == 0, again.stderr
     assert "1 of 4 runs due" in again.stderr
     assert all(path.stat().st_mtime_ns == written for path, written in cards.items())
