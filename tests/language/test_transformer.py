@@ -362,7 +362,9 @@ official = pytest.mark.skipif(not os.environ.get("COLLAPSE_DATA"), reason="needs
 @pytest.mark.parametrize("corpus", ["python-docs", pytest.param("tinystories+novels", marks=official)])
 def test_the_gpu_rung_on_the_cpu_at_a_tiny_size(corpus):
     """The paper's Llama with 12 million parameters for two fits of a few steps; the corpus of the rung where it is at hand."""
-    rung = chapters.plan("language_models", "gpu", TINY | {"n_tokens": 3000, "corpus": corpus, "device": "cpu"}).overrides
+    rung = chapters.plan(
+        "language_models", "gpu", TINY | {"n_tokens": 3000, "epochs": 0.2, "corpus": corpus, "device": "cpu"}
+    ).overrides
     assert rung["size"] == "llama-12m"
     shown = support.executed("language_models", rung)
     assert judged(shown) == IDS  # the paper's own claims need its whole corpus

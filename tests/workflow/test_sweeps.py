@@ -7,6 +7,7 @@ import shutil
 import types
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -270,8 +271,8 @@ def test_what_was_varied_stands_in_the_card_wherever_the_columns_stand(tmp_path)
 
 
 def test_the_scorecard_shows_what_only_a_sweep_judges(tmp_path, monkeypatch):
-    verdict = {"id": "DAY-11", "verdict": "holds", "summary": "s", "scale": "laptop", "chapter": "ntk_training"}
-    verdict |= {"rule": {"kind": "ordered"}, "evidence": {"n": 14}}
+    judged = claims.ordered("DAY-11", before=np.zeros(14), after=np.ones(14))
+    verdict = dataclasses.asdict(judged) | {"scale": "laptop", "chapter": "ntk_training"}
     other = verdict | {"id": "DAY-13c"}
     points = [{"corpus": corpus, "n_train": 100} for corpus in ("mnist", "cifar10")]
     (tmp_path / "sweeps" / "images").mkdir(parents=True)
