@@ -336,7 +336,7 @@ const mixture = {
   title: "Keep these rows, drop them, or stop buying?",
   chapter: "strong_collapse",
   controls: {
-    good: { label: "Systematic error of the source / label noise, q", values: grid(0.01, 10), start: 0.1 },
+    good: { label: "Systematic error / label noise, q", values: grid(0.01, 10), start: 0.1 },
     share: { label: "Share of its rows, p", values: grid(0.001, 0.9), start: 0.01, show: (v) => `${fmt(100 * v)} %` },
     rows: { label: "Rows per feature, n/d", values: grid(1.1, 1e7), start: 2000 },
   },
@@ -351,8 +351,8 @@ const mixture = {
     const { hurt, floor, mixed, alone, real } = found, answer = mixture.answer(state, found);
     const words = { keep: "Keep them.", drop: "Drop them.", floor: "More of this mixture will not help; drop them." };
     const without = alone === null ? `without them you cannot fit: ${fmt(real)} real rows per feature are left, and least squares needs more than one` : `without them ${fmt(alone)}`;
-    const rules = [words[answer], `With them the error is ${fmt(mixed)}, ${without} (in units of the noise variance).`, `They hurt from ${fmt(hurt)} rows per feature on, and from ${fmt(floor)} on more of this mixture no longer helps.`];
-    if (answer === "keep" && state.rows > floor) rules.push("You have so few real rows that dropping is worse, but more rows of this mixture gain little.");
+    const rules = [`<b>${words[answer]}</b>`, `With them the error is ${fmt(mixed)}, ${without} (in units of the noise variance).`, `They hurt from ${fmt(hurt)} rows per feature on, and from ${fmt(floor)} on more of this mixture no longer helps.`];
+    if (answer === "keep" && state.rows > floor) rules.push("You have so few real rows that dropping is worse, but more of this mixture gains little.");
     return rules;
   },
   draw(width, state, found) {
@@ -380,12 +380,8 @@ const chain = {
   command: ({ n_samples, n_fits, bias }) => `n_samples=${n_samples} n_fits=${n_fits}${bias < 1 ? ` sampling_bias=${bias}` : ""}`,
   theory({ ddof, n_samples: rows, n_fits: n, bias }) {
     const random = normals(3), chains = times(20, () => {
-      let mean = 0, variance = 1;
-      return path(n, (k) => {
-        const sample = path(rows, () => mean + Math.sqrt((k > 1 ? bias : 1) * variance) * random.normal());
-        mean = sample.reduce((a, b) => a + b) / rows;
-        return (variance = sample.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (rows - ddof));
-      });
+      let variance = 1 / bias; // of M Gaussian rows: χ²/(M − ddof) times theirs
+      return path(n, () => (variance *= (bias * chi2(rows - 1, random)) / (rows - ddof)));
     });
     return { chains, mean: laws.gaussian_replace(n, rows, +ddof, bias), typical: laws.log_determinant(n, rows, +ddof, bias).map(Math.exp), kept: laws.gaussian_accumulate(n, rows, +ddof, bias) };
   },
@@ -394,7 +390,7 @@ const chain = {
     return [`After ${n} rounds of replacing the data the mean variance is ${fmt(mean[n - 1])}, a typical one ${fmt(typical[n - 1])}.`, `Of the twenty chains here ${low} lie below the mean. If you keep all data the mean is ${fmt(kept[n - 1])}.`];
   },
   draw(width, { n_fits: n }, { chains, mean, typical, kept }) {
-    const all = [...chains.flatMap((one) => [...one]), ...mean, ...typical, ...kept], low = Math.max(Math.min(...all), 1e-60) / 1.5;
+    const all = [...chains.flat(), ...mean, ...typical, ...kept], low = Math.max(Math.min(...all), 1e-60) / 1.5;
     const chart = frame(width, [1, n], [low, 1.5 * Math.max(...all)], "fit n", "fitted variance"), orange = `stroke="${COLOURS.replace}"`;
     const thin = chains.map((one) => chart.line(one, `${orange} stroke-width=".8" opacity=".5"`)).join("");
     return chart.wrap(thin + chart.line(typical, `${orange} stroke-width="3.5"`) + chart.line(mean, `stroke="currentColor" stroke-width="2" stroke-dasharray="7 4"`) + chart.line(kept, `stroke="${COLOURS.accumulate}" stroke-width="3"`));
@@ -415,12 +411,12 @@ function build(box) {
   const place = document.createElement("div");
   place.innerHTML = `<form aria-label="${widget.title}"><p class="title">${widget.title}</p>${controls.map((one) => control(...one, id)).join("")}</form>
     <div class="picture"><svg class="chart" role="img" aria-label="${widget.title}; in words below" aria-describedby="${id}-said"></svg>${widget.key ?? ""}</div>
-    <p class="said" id="${id}-said" aria-live="polite"></p><p class="points"></p><p class="command">In the chapter: <code></code> <span></span></p>`;
+    <p class="said" id="${id}-said" aria-live="polite"></p><p class="points"></p><p class="command">In the chapter: <code></code>. <span></span></p>`;
   const form = place.firstChild, at = (query) => place.querySelector(query), svg = at(".chart");
   let runs = null, ended = false, stop = null, timer, visible = false, state, theory;
 
   const read = () => Object.fromEntries(controls.map(([name, { values }]) => [name, values ? values[form.elements[name].value] : form.elements[name].value]));
-  const put = (query, words) => { if (at(query).textContent !== words) at(query).textContent = words; };
+  const put = (query, words) => { if (at(query).innerHTML !== words) at(query).innerHTML = words; };
   function picture() {
     const width = Math.max(280, Math.round(svg.clientWidth || 600));
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);

@@ -116,7 +116,7 @@ def test_only_a_page_with_a_widget_loads_the_lab(built):
 def test_a_reader_without_scripts_sees_the_figure_of_the_chapter(built):
     page = (built / "index.html").read_text(encoding="utf-8")
     assert re.search(r'id="lab-regimes">\s*<div class="still[^"]*">\s*<div class="panels" role="img" aria-label="[^"]{40,}', page)
-    assert "Here scripts would draw Gaussian chains" in page
+    assert "With scripts there is a drawing with sliders here: twenty Gaussian chains." in page
 
 
 def test_a_widget_or_a_figure_that_does_not_exist_is_refused(tmp_path):
@@ -300,3 +300,13 @@ def test_the_widgets_fit_the_screen(visit, scheme, width):
     names = page.evaluate("[...document.querySelectorAll('.lab input')].map(x => x.labels[0]?.textContent.trim().length ?? 0)")
     assert min(names) > 3
     assert page.locator(".lab svg[role=img][aria-label][aria-describedby]").count() == len(lab.WIDGETS)
+
+
+@needs_chromium
+def test_the_chains_are_those_of_the_laws(script):
+    state = {"ddof": "1", "n_samples": 12, "n_fits": 30, "bias": 0.9}
+    found = np.log(script.evaluate("s => lab.WIDGETS.chain.theory(s).chains", state))
+    mean, variance = gaussian.log_determinant(30, 12, 1, bias=0.9)
+    assert found.shape == (20, 30)
+    assert np.abs((found.mean(axis=0) - mean) / np.sqrt(variance / 20)).max() < 3.5
+    np.testing.assert_allclose(found.var(axis=0)[-1], variance[-1], rtol=0.7)

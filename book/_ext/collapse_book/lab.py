@@ -7,7 +7,7 @@ from sphinx.util.docutils import SphinxDirective
 from collapse_book import chapter as chapter_page
 from collapse_book.finding import raw
 
-WIDGETS = {"regimes": "one loop, four regimes", "mixture": "help, hurt, floor", "chain": "Gaussian chains"}
+WIDGETS = {"regimes": "one loop, four regimes", "mixture": "help, hurt, floor", "chain": "twenty Gaussian chains"}
 FILES = ("lab.js", "lab.css")  # only pages with a widget load them
 MARK = 'class="lab docutils container"'  # of such a page
 
@@ -28,7 +28,7 @@ class Lab(SphinxDirective):
             raise self.error(f"lab: {' '.join(still)!r} is no figure; write a chapter and a cell of it with a figure.")
         if still:
             beside += raw(chapter_page.figure(*still, self.env.docname))
-        caption = chapter_page.caption(*still) if still else f"*Here scripts would draw {WIDGETS[name]}, with sliders.*"
+        caption = chapter_page.caption(*still) if still else f"*With scripts there is a drawing with sliders here: {WIDGETS[name]}.*"
         self.state.nested_parse(StringList(caption.splitlines(), "caption"), 0, beside)
         box += beside
         return [box]
