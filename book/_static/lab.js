@@ -442,7 +442,7 @@ function build(box) {
     clearTimeout(timer);
     timer = setTimeout(simulate, 250);
   }
-  function update(moved) {
+  function update() {
     const told = () => JSON.stringify({ ...state, regime: 0 }), before = told();
     state = read();
     for (const [name, { values, show = (v) => fmt(v, 4) }] of controls) {
@@ -464,7 +464,6 @@ function build(box) {
     put(".command span", (theory && widget.remark?.(state)) || "");
     place.className = theory ? "live" : "live outside";
     show();
-    if (moved) history.replaceState(null, "", `#${id}:${Object.entries(state).map((one) => one.join("=")).join(",")}`);
   }
   function restore() {
     const [name, setting] = location.hash.slice(1).split(":");
@@ -475,17 +474,18 @@ function build(box) {
       if (values && Number.isFinite(+value)) form.elements[key].value = nearest(values, +value);
       if (options && value in options) form.elements[key].value = value;
     }
-    update(false);
+    update();
     box.scrollIntoView();
   }
   box.prepend(place);
   box.classList.add("alive");
-  form.addEventListener("input", () => update(true));
+  form.addEventListener("input", update);
+  form.addEventListener("change", () => history.replaceState(null, "", `#${id}:${Object.entries(state).map((one) => one.join("=")).join(",")}`)); // not on input: browsers refuse hundreds
   form.addEventListener("submit", (event) => event.preventDefault());
   addEventListener("hashchange", restore);
   new ResizeObserver(picture).observe(svg);
   new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; if (visible && !runs) restart(); }).observe(svg);
-  update(false);
+  update();
   restore();
 }
 window.lab = { laws, normals, replicate, spectrum, COLOURS, AREAS, WIDGETS };

@@ -116,7 +116,7 @@ def test_only_a_page_with_a_widget_loads_the_lab(built):
 def test_a_reader_without_scripts_sees_the_figure_of_the_chapter(built):
     page = (built / "index.html").read_text(encoding="utf-8")
     assert re.search(r'id="lab-regimes">\s*<div class="still[^"]*">\s*<div class="panels" role="img" aria-label="[^"]{40,}', page)
-    assert "With scripts there is a drawing with sliders here: twenty Gaussian chains." in page
+    assert "With scripts there are sliders here: twenty Gaussian chains." in page
 
 
 def test_a_widget_or_a_figure_that_does_not_exist_is_refused(tmp_path):

@@ -28,7 +28,7 @@ class Lab(SphinxDirective):
             raise self.error(f"lab: {' '.join(still)!r} is no figure; write a chapter and a cell of it with a figure.")
         if still:
             beside += raw(chapter_page.figure(*still, self.env.docname))
-        caption = chapter_page.caption(*still) if still else f"*With scripts there is a drawing with sliders here: {WIDGETS[name]}.*"
+        caption = chapter_page.caption(*still) if still else f"*With scripts there are sliders here: {WIDGETS[name]}.*"
         self.state.nested_parse(StringList(caption.splitlines(), "caption"), 0, beside)
         box += beside
         return [box]
