@@ -260,7 +260,8 @@ EXTREMES = """([name, options]) => {
   for (const setting of options) {
     for (const [key, value] of Object.entries(setting)) form.elements[key].value = value;
     form.dispatchEvent(new Event('input', {bubbles: true}));
-    found.push([place.querySelector('.said').textContent, place.innerHTML, place.querySelector('code').textContent]);
+    const said = place.querySelector('.said').textContent, command = place.querySelector('code').textContent;
+    found.push([said, place.innerHTML.match(/NaN|Infinity|undefined|null/)?.[0], command]);
   }
   return found;
 }"""
@@ -276,9 +277,9 @@ def test_no_corner_shows_what_is_no_number_and_the_chapter_takes_every_command(v
     )
     settings = [dict(zip(dict(controls), at)) for at in itertools.product(*dict(controls).values())]
     found = page.evaluate(EXTREMES, [name, settings])
-    for said, html, _ in found:
+    for said, no_number, _ in found:
         assert len(said) > 40
-        assert not re.search(r"NaN|Infinity|undefined|null", said + html), said
+        assert no_number is None, said
     for command in {command for *_, command in found}:
         chapter, parameters = re.fullmatch(r'make run CHAPTER=(\w+) P="(.*)"', command).groups()
         assert chapters.planned("laptop", chapter, parameters)
