@@ -219,7 +219,7 @@ function spectra(d, rows) { // kept while λ or n move
   if (!drawn.has(key)) {
     const random = normals(7);
     drawn.clear();
-    drawn.set(key, times(Math.max(12, Math.ceil(1200 / d)), () => spectrum(d, rows, random)));
+    drawn.set(key, times(Math.max(6, Math.ceil(1200 / d)), () => spectrum(d, rows, random)));
   }
   return drawn.get(key);
 }
@@ -299,7 +299,7 @@ const regimes = {
   say(state, { replace, replace_multiple, accumulate, accumulate_subsample }) {
     const { n_generations: n, penalty } = state, last = (path) => fmt(path[n - 1]);
     const rules = penalty
-      ? [`With the penalty ${fmt(penalty)} the error after ${n} rounds is ${last(accumulate)} first errors if you keep the data and ${last(replace)} if you replace them. Without it these would be ${last(laws.accumulate(n))} and ${n}.`, "A first error is that of a first fit without penalty. The other two regimes have points only: we know no closed form."]
+      ? [`With the penalty ${fmt(penalty)} the error after ${n} rounds is ${last(accumulate)} first errors if you keep the data and ${last(replace)} if you replace them. Without it these would be ${last(laws.accumulate(n))} and ${n}.`, "A first error is that of a first fit without penalty. The lines are the law given the design, averaged over random designs; the other two regimes have points only, for we know no closed form."]
       : [`After ${n} rounds the error is ${last(accumulate)} times the first if you keep the data, ${n} times if you replace them.`, `With as many new rows as if you had kept them it is ${last(replace_multiple)} times, with a random subset of everything ${last(accumulate_subsample)} times. However long you go on, keeping everything never costs more than 1.645 times.`];
     if (!regimes.subset(state)) rules.push("The subset is not simulated: with so few rows it has hardly more different ones than features.");
     else if (!penalty && state.n_samples < 20 * state.d) rules.push("The law of the subset is for many rows per feature; with few its points lie above the line.");

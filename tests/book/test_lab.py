@@ -134,6 +134,14 @@ def test_a_widget_or_a_figure_that_does_not_exist_is_refused(tmp_path):
         assert f"index.md:{2 * k + 1}: ERROR: {words}" in complaints
 
 
+@needs_chromium
+def test_without_scripts_the_still_figure_is_seen_and_with_them_it_is_not(visit):
+    for scripts in (True, False):
+        page = visit(java_script_enabled=scripts)
+        page.locator("#lab-regimes .live" if scripts else "#lab-regimes img").first.wait_for()
+        assert page.locator("#lab-regimes .still").is_visible() is not scripts
+
+
 @pytest.fixture(scope="module")
 def script(browser):
     """The script on an empty page, for what needs no widget."""
