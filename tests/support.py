@@ -11,11 +11,16 @@ from pathlib import Path
 from unittest import mock
 
 import nbformat
+import pytest
 import yaml
 
 from workflow import chapters
 from workflow.definitions import ROOT
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: browser tests run where Debian's chromium is installed"
+)
 SPAWN = multiprocessing.get_context("spawn")
 BUILT = shutil.ignore_patterns(".*_cache", ".venv", ".build", "_build", ".git", ".snakemake", "__pycache__", "*.egg-info")
 SMALL = {  # a sweep of four short runs
@@ -123,6 +128,18 @@ def write_sweep(folder: Path, content, name: str = "small") -> str:
     path = folder / f"{name}.yml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return str(path)
+
+
+@contextlib.contextmanager
+def browsing():
+    """A Chromium without a window that speaks to nobody."""
+    from playwright.sync_api import sync_playwright
+
+    options = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options.split())
+        yield browser
+        browser.close()
 
 
 def executed(chapter: str, parameters: dict, **variables: str) -> dict[str, list]:

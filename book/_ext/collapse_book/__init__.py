@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from collapse_book import bends, chapter, drawing, finding, scorecard, site, sweep
+from collapse_book import bends, chapter, drawing, finding, lab, scorecard, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
@@ -28,11 +28,12 @@ def setup(app):
     """Register with Sphinx."""
     for name, (draw, arguments) in DIRECTIVES.items():
         app.add_directive(name, drawing.directive(draw, arguments))
-    for directive in (finding.Finding, finding.Headline, finding.Takeaway, finding.Verdicts):
+    for directive in (finding.Finding, finding.Headline, finding.Takeaway, finding.Verdicts, lab.Lab):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_role("result", finding.Result())
     app.connect("config-inited", on_config_inited)
     app.connect("source-read", chapter.on_source_read)
+    app.connect("html-page-context", lab.on_page_context)
     app.connect("html-page-context", site.on_page_context, priority=900)
     app.connect("build-finished", site.on_build_finished)
     return {
