@@ -6,7 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from collapse_book import bends, chapter, drawing, finding, scorecard, site, sweep
+from sphinx.errors import ConfigError
+
+from collapse_book import bends, chapter, drawing, finding, head, scorecard, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
@@ -22,10 +24,16 @@ def on_config_inited(app, config):
     """Name the book and its version in the inventory by which other books link to it; give the pages {{ summary }}."""
     config.project, config.version, config.release = config.html_title, site.PROJECT["version"], site.PROJECT["version"]
     config.myst_substitutions = config.myst_substitutions | {"summary": verdicts.summary()}
+    try:
+        head.configure(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def setup(app):
     """Register with Sphinx."""
+    for name in head.SETTINGS:
+        app.add_config_value(name, "", "html")
     for name, (draw, arguments) in DIRECTIVES.items():
         app.add_directive(name, drawing.directive(draw, arguments))
     for directive in (finding.Finding, finding.Headline, finding.Takeaway, finding.Verdicts):

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from docutils import nodes
 
-from collapse_book import chapter as chapter_page
+from collapse_book import card, chapter as chapter_page, head
 from collapse_book.drawing import drawn
 from workflow import chapters, gather, records
 
@@ -29,6 +28,8 @@ def on_build_finished(app, error):
     mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
     shutil.copytree(mathjax, out / "mathjax", dirs_exist_ok=True)
     _leave_word(out)
+    head.write_addresses(app, out)
+    card.draw(out / head.CARD, app.config.html_title)
     records.write(out / "data")
     for chapter in chapters.chapters():
         target = out / "data" / chapter
@@ -48,9 +49,9 @@ def on_build_finished(app, error):
 
 
 def on_page_context(app, pagename, templatename, context, doctree):
-    """Describe the page to search engines, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
+    """Describe the page to those who link to it, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
     if doctree:
-        context["metatags"] += str(drawn("description.html", text=_description(doctree)))
+        context["metatags"] += str(head.tags(pagename, context, doctree, app.config))
         for name in SCROLLS:
             context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
     bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
@@ -64,11 +65,3 @@ def _leave_word(out: Path) -> None:
         file = out / f"{old}.html"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(drawn("moved.html", title=chapter, target=target), encoding="utf-8")
-
-
-def _description(doctree) -> str:
-    """The first paragraph of a page as plain words, or what the project is where that paragraph has formulas."""
-    first = next(doctree.findall(nodes.paragraph))
-    formulas = list(first.findall(nodes.math))
-    text = PROJECT["description"] if formulas else " ".join(first.astext().replace(" []", "").split())
-    return text if len(text) <= 200 else text[:200].rpartition(" ")[0] + " …"

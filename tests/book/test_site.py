@@ -1,0 +1,112 @@
+"""The site around the pages, in a book of a few of them with the settings of the real one."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from matplotlib.image import imread
+
+from workflow.cards import ROOT
+
+PAGES = ["book/verdicts", "book/glossary", "book/references", "book/scorecard", "notebooks/scaling/divisors"]
+SITE, REPOSITORY = "https://example.org/collapse", "https://github.com/example/collapse"
+
+
+def build(home: Path, **settings: str) -> subprocess.CompletedProcess:
+    """Build a book of PAGES in home, as the real one is built but for these settings."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    sphinx = config["sphinx"]
+    sphinx["local_extensions"] = {"collapse_book": str(ROOT / "book" / "_ext")}
+    sphinx["config"] |= {"html_static_path": [str(ROOT / "book" / "_static")], "suppress_warnings": ["*"]} | settings
+    config |= {"bibtex_bibfiles": [str(ROOT / "book" / "references.bib")]}
+    config["html"]["favicon"] = str(ROOT / config["html"]["favicon"])
+    for page in PAGES:
+        source = next(path for ending in (".md", ".ipynb") if (path := ROOT / (page + ending)).exists())
+        target = home / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    toc = {"format": "jb-book", "root": PAGES[0], "chapters": [{"file": page} for page in PAGES[1:]]}
+    (home / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (home / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    program = Path(sys.executable).with_name("jupyter-book")
+    return subprocess.run([program, "build", str(home), "-q"], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The HTML of a book without an address."""
+    home = tmp_path_factory.mktemp("plain")
+    done = build(home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory):
+    """The HTML of a book with both addresses."""
+    home = tmp_path_factory.mktemp("public")
+    done = build(home, collapse_site=SITE, collapse_repository=REPOSITORY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home / "_build" / "html"
+
+
+def read(html, page):
+    return (html / f"{page}.html").read_text(encoding="utf-8")
+
+
+def meta(page):
+    """{name: content} of what a page says of itself."""
+    return dict(re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]*)"', page))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_what_it_is_to_those_who_link_to_it(plain, name):
+    page = read(plain, name)
+    said = meta(page)
+    assert len(said["description"]) >= 40
+    assert said["og:description"] == said["twitter:description"] == said["description"]
+    title = re.search(r"<title>(.+?) &#8212; Model collapse, line by line</title>", page)[1]
+    assert said["og:title"] == said["twitter:title"] == title
+    assert (plain / name).parent.joinpath(said["og:image"]).resolve() == plain / "_static" / "card.png"
+    assert imread(plain / "_static" / "card.png").shape[:2] == (630, 1200)
+
+
+def test_without_an_address_nothing_claims_one(plain):
+    page = read(plain, PAGES[-1])
+    assert 'rel="canonical"' not in page
+    assert "og:url" not in page
+    assert not any(word in page for word in ("colab.", "mybinder.org/v2", "/edit/", "/issues/"))
+    assert not (plain / "sitemap.xml").exists()
+    assert '<base href="/">' in read(plain, "404")
+
+
+def test_with_addresses_pages_are_canonical_mapped_edited_and_launched(public):
+    page, url = read(public, PAGES[-1]), f"{SITE}/{PAGES[-1]}.html"
+    assert f'<link rel="canonical" href="{url}" />' in page
+    assert meta(page)["og:url"] == url
+    assert meta(page)["og:image"] == f"{SITE}/_static/card.png"
+    listed = re.findall("<loc>(.*?)</loc>", (public / "sitemap.xml").read_text(encoding="utf-8"))
+    assert set(listed) >= {f"{SITE}/{name}.html" for name in PAGES}
+    assert all((public / one.removeprefix(SITE + "/")).exists() for one in listed)
+    assert f"Sitemap: {SITE}/sitemap.xml" in (public / "robots.txt").read_text(encoding="utf-8")
+    assert '<base href="/collapse/">' in read(public, "404")
+    assert f"{REPOSITORY}/edit/main/{PAGES[-1]}.ipynb" in page
+    assert f"{REPOSITORY}/issues/new" in page
+    assert f"https://colab.research.google.com/github/example/collapse/blob/main/{PAGES[-1]}.ipynb" in page
+    assert f"https://mybinder.org/v2/gh/example/collapse/main?urlpath=lab/tree/{PAGES[-1]}.ipynb" in page
+
+
+def test_the_missing_page_needs_no_other_file_and_leads_to_pages_that_exist(plain):
+    page = read(plain, "404")
+    assert not re.search("<(?:link|script|img)", page)
+    assert all((plain / target).exists() for target in re.findall('<a href="([^"]+)"', page))
+
+
+def test_an_address_that_is_none_is_refused(tmp_path):
+    done = build(tmp_path, collapse_site="example.org")
+    assert done.returncode != 0
+    assert "collapse_site must be an address like https://example.org/book" in done.stdout + done.stderr
