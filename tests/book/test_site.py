@@ -10,6 +10,7 @@ import pytest
 import yaml
 from matplotlib.image import imread
 
+from collapse_book.site import PROJECT
 from workflow.cards import ROOT
 
 PAGES = ["book/verdicts", "book/glossary", "book/references", "book/scorecard", "notebooks/scaling/divisors"]
@@ -70,7 +71,7 @@ def test_a_page_says_what_it_is_to_those_who_link_to_it(plain, name):
     assert len(said["description"]) >= 40
     assert said["og:description"] == said["twitter:description"] == said["description"]
     title = re.search(r"<title>(.+?) &#8212; Model collapse, line by line</title>", page)[1]
-    assert said["og:title"] == said["twitter:title"] == title
+    assert said["og:title"] == said["twitter:title"] == re.sub(r"^[\d.]+ ", "", title)
     assert (plain / name).parent.joinpath(said["og:image"]).resolve() == plain / "_static" / "card.png"
     assert imread(plain / "_static" / "card.png").shape[:2] == (630, 1200)
 
@@ -98,6 +99,19 @@ def test_with_addresses_pages_are_canonical_mapped_edited_and_launched(public):
     assert f"{REPOSITORY}/issues/new" in page
     assert f"https://colab.research.google.com/github/example/collapse/blob/main/{PAGES[-1]}.ipynb" in page
     assert f"https://mybinder.org/v2/gh/example/collapse/main?urlpath=lab/tree/{PAGES[-1]}.ipynb" in page
+
+
+def test_a_chapter_says_how_to_cite_it(plain, public):
+    box = re.search(r'<details class="cite">.*?</details>', read(plain, PAGES[-1]), re.DOTALL)[0]
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    fields = dict(re.findall(r"^  (\w+) += \{(.*)\},?$", box, re.MULTILINE))
+    assert fields["author"] == " and ".join(f"{{{one['name']}}}" for one in cff["authors"])
+    assert fields["title"] == meta(read(plain, PAGES[-1]))["og:title"]
+    assert fields["note"] == f"Version {cff['version']}, {cff['date-released']}"
+    assert "url" not in fields
+    assert cff["version"] == PROJECT["version"]
+    assert f"  url       = {{{SITE}/{PAGES[-1]}.html}}" in read(public, PAGES[-1])
+    assert 'class="cite"' not in read(plain, PAGES[0])
 
 
 def test_the_missing_page_needs_no_other_file_and_leads_to_pages_that_exist(plain):

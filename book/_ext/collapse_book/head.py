@@ -1,5 +1,6 @@
 """What a page says of itself to search engines and to those who share or cite it, and the settings that need an address."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from workflow import chapters
 CITATION = yaml.safe_load((chapters.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 CARD = "_static/card.png"
 SETTINGS = ("collapse_site", "collapse_repository")
+NUMBER = re.compile(r"^[\d.]+ ")  # of a chapter, before its title
 LONG = 40  # characters: shorter paragraphs say too little of a page
 BUTTONS = {
     "use_edit_page_button": True,
@@ -44,31 +46,35 @@ def configure(config) -> None:
 
 def tags(pagename: str, context: dict, doctree: nodes.document, config) -> Markup:
     """Return the description of a page for search engines and for the cards that other sites show of a link."""
-    site = config.html_baseurl
-    return drawn(
-        "head.html",
-        title=Markup(context["title"]).striptags(),
-        book=config.html_title,
-        text=description(doctree),
-        url=f"{site}{pagename}.html" if site else "",
-        card=(site or "../" * pagename.count("/")) + CARD,
-        authors=authors(),
-        date=CITATION["date-released"],
-    )
+    card = (config.html_baseurl or "../" * pagename.count("/")) + CARD
+    return drawn("head.html", text=description(doctree), card=card, **_identity(pagename, context, config))
+
+
+def citation(pagename: str, context: dict, config) -> Markup:
+    """Return the box that says how a page is cited, for readers and for BibTeX."""
+    key = pagename.rpartition("/")[2].replace("_", "-")
+    return drawn("cite.html", key=key, version=CITATION["version"], **_identity(pagename, context, config))
+
+
+def _identity(pagename: str, context: dict, config) -> dict:
+    """What a page is, by whom and from when."""
+    numbered = str(Markup(context["title"]).striptags())
+    return {
+        "title": NUMBER.sub("", numbered),
+        "book": config.html_title,
+        "url": f"{config.html_baseurl}{pagename}.html" if config.html_baseurl else "",
+        "authors": [one.get("name") or f"{one['given-names']} {one['family-names']}" for one in CITATION["authors"]],
+        "date": str(CITATION["date-released"]),
+    }
 
 
 def description(doctree: nodes.document) -> str:
     """The first paragraph of a page that is long enough and has no formula, as plain words; else what the project is."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().replace(" []", "").split())
-        if not list(paragraph.findall(nodes.math)) and len(text) >= LONG:
+        if not list(paragraph.findall(nodes.math)) and len(text) > LONG:
             return text if len(text) <= 200 else text[:200].rpartition(" ")[0] + " …"
     return f"{CITATION['title']}."
-
-
-def authors() -> list[str]:
-    """Return the names of the authors, as they are to be cited."""
-    return [one.get("name") or f"{one['given-names']} {one['family-names']}" for one in CITATION["authors"]]
 
 
 def write_addresses(app, out: Path) -> None:

@@ -52,6 +52,8 @@ def on_page_context(app, pagename, templatename, context, doctree):
     """Describe the page to those who link to it, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
     if doctree:
         context["metatags"] += str(head.tags(pagename, context, doctree, app.config))
+        if pagename.startswith("notebooks/"):
+            context["body"] += str(head.citation(pagename, context, app.config))
         for name in SCROLLS:
             context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
     bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
