@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,26 @@ def public(tmp_path_factory):
     done = build(home, collapse_site=SITE, collapse_repository=REPOSITORY)
     assert done.returncode == 0, done.stdout + done.stderr
     return home / "_build" / "html"
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+SHOWN = "link => getComputedStyle(link, '::after').content"
+
+
+@contextmanager
+def opened(html, name, width=1280):
+    """A page in a browser that has no network."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        window = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = window.new_context(viewport={"width": width, "height": 900}, offline=True).new_page()
+        page.goto(f"file://{html}/{name}.html")
+        page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
+        page.evaluate("window.MathJax?.startup?.promise")
+        yield page
+        window.close()
 
 
 def read(html, page):
@@ -112,6 +133,25 @@ def test_a_chapter_says_how_to_cite_it(plain, public):
     assert cff["version"] == PROJECT["version"]
     assert f"  url       = {{{SITE}/{PAGES[-1]}.html}}" in read(public, PAGES[-1])
     assert 'class="cite"' not in read(plain, PAGES[0])
+
+
+def test_words_of_the_glossary_carry_their_definitions(plain):
+    page = read(plain, "book/verdicts")
+    links = re.findall(r'<a class="reference internal" href="glossary.html#(term-[^"]+)"( data-definition="[^"]{20,}")?', page)
+    assert len(links) >= 10
+    assert all(definition for _, definition in links), links
+    assert 'href="glossary.html#term-fit" data-definition="One training of a model."' in page  # not its sentence with a formula
+    assert "data-definition" not in read(plain, "book/glossary")
+
+
+@browser
+def test_a_definition_shows_in_the_focus_of_the_keyboard_and_stays_on_a_phone(plain):
+    with opened(plain, "book/verdicts", width=390) as page:
+        for link in page.query_selector_all("a[data-definition]"):
+            assert link.evaluate(SHOWN) == "none"
+            link.focus()
+            assert link.evaluate(SHOWN).strip('"') == link.get_attribute("data-definition")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_the_missing_page_needs_no_other_file_and_leads_to_pages_that_exist(plain):

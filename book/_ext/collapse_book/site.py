@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from collapse_book import card, chapter as chapter_page, head
+from collapse_book import card, chapter as chapter_page, head, terms
 from collapse_book.drawing import drawn
 from workflow import chapters, gather, records
 
@@ -51,6 +51,8 @@ def on_build_finished(app, error):
 def on_page_context(app, pagename, templatename, context, doctree):
     """Describe the page to those who link to it, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
     if doctree:
+        if pagename != terms.GLOSSARY:
+            context["body"] = terms.with_definitions(context["body"], app)
         context["metatags"] += str(head.tags(pagename, context, doctree, app.config))
         if pagename.startswith("notebooks/"):
             context["body"] += str(head.citation(pagename, context, app.config))
