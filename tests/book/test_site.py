@@ -1,5 +1,6 @@
 """The site around the pages, in a book of a few of them with the settings of the real one."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,11 +8,13 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from matplotlib.image import imread
 
 from collapse_book.site import PROJECT
+from workflow import chapters
 from workflow.cards import ROOT
 
 PAGES = ["book/verdicts", "book/glossary", "book/references", "book/scorecard", "notebooks/scaling/divisors"]
@@ -69,7 +72,7 @@ def opened(html, name, width=1280):
     with sync_playwright() as driver:
         window = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = window.new_context(viewport={"width": width, "height": 900}, offline=True).new_page()
-        page.goto(f"file://{html}/{name}.html")
+        page.goto(f"file://{html}/{name}")
         page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
         page.evaluate("window.MathJax?.startup?.promise")
         yield page
@@ -146,12 +149,47 @@ def test_words_of_the_glossary_carry_their_definitions(plain):
 
 @browser
 def test_a_definition_shows_in_the_focus_of_the_keyboard_and_stays_on_a_phone(plain):
-    with opened(plain, "book/verdicts", width=390) as page:
+    with opened(plain, "book/verdicts.html", width=390) as page:
         for link in page.query_selector_all("a[data-definition]"):
             assert link.evaluate(SHOWN) == "none"
             link.focus()
             assert link.evaluate(SHOWN).strip('"') == link.get_attribute("data-definition")
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def index(html):
+    """What a search looks into."""
+    return json.loads((html / "searchindex.js").read_text(encoding="utf-8").removeprefix("Search.setIndex(").removesuffix(")"))
+
+
+def test_a_search_sees_words_captions_claims_and_terms_but_no_code(plain):
+    found = index(plain)
+    name = PAGES[-1].rpartition("/")[2]
+    notebook = nbformat.read(ROOT / f"{PAGES[-1]}.ipynb", as_version=4)
+    code = set(re.findall("[a-z]{5,}", "".join(cell.source for cell in notebook.cells if cell.cell_type == "code")))
+    text = set(re.findall("[a-z]{5,}", "".join(cell.source for cell in notebook.cells if cell.cell_type != "code").lower()))
+    assert "numpy" in code - text
+    assert not {"numpy", "import", "feedback_loop"} & set(found["terms"])
+    here = found["docnames"].index(PAGES[-1])
+    assert here in as_list(found["titleterms"]["divisor"])
+    captions = "".join(cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "") for cell in notebook.cells)
+    words = set(re.findall("[a-z]{4,}", captions.lower()))
+    assert any(word in found["terms"] and here in as_list(found["terms"][word]) for word in words - code)
+    for verdict in chapters.published(name, "laptop", "verdicts"):
+        assert [here, verdict["id"], "main"][:2] == found["indexentries"][verdict["id"].lower()][0][:2]
+    assert "pass rule" in found["indexentries"]
+
+
+def as_list(value):
+    """Where a word stands: one page, or some."""
+    return value if isinstance(value, list) else [value]
+
+
+@browser
+def test_a_search_for_a_claim_leads_to_it(plain):
+    with opened(plain, f"search.html?q={chapters.published('divisors', 'laptop', 'verdicts')[0]['id']}") as page:
+        first = page.wait_for_selector("#search-results li a")
+        assert first.get_attribute("href").startswith(f"{PAGES[-1]}.html")
 
 
 def test_the_missing_page_needs_no_other_file_and_leads_to_pages_that_exist(plain):

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from sphinx.errors import ConfigError
 
-from collapse_book import bends, chapter, drawing, finding, head, scorecard, site, sweep
+from collapse_book import bends, chapter, drawing, finding, head, scorecard, search, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
@@ -24,6 +24,7 @@ def on_config_inited(app, config):
     """Name the book and its version in the inventory by which other books link to it; give the pages {{ summary }}."""
     config.project, config.version, config.release = config.html_title, site.PROJECT["version"], site.PROJECT["version"]
     config.myst_substitutions = config.myst_substitutions | {"summary": verdicts.summary()}
+    config.templates_path.append(str(drawing.THEME))
     try:
         head.configure(config)
     except ValueError as error:
@@ -40,6 +41,7 @@ def setup(app):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_role("result", finding.Result())
     app.connect("config-inited", on_config_inited)
+    app.connect("builder-inited", search.on_builder_inited)
     app.connect("source-read", chapter.on_source_read)
     app.connect("html-page-context", site.on_page_context, priority=900)
     app.connect("build-finished", site.on_build_finished)
