@@ -7,12 +7,14 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
 import yaml
 from matplotlib.image import imread
 
+from collapse_book import weight
 from collapse_book.site import PROJECT
 from workflow import chapters
 from workflow.cards import ROOT
@@ -190,6 +192,43 @@ def test_a_search_for_a_claim_leads_to_it(plain):
     with opened(plain, f"search.html?q={chapters.published('divisors', 'laptop', 'verdicts')[0]['id']}") as page:
         first = page.wait_for_selector("#search-results li a")
         assert first.get_attribute("href").startswith(f"{PAGES[-1]}.html")
+
+
+@browser
+@pytest.mark.parametrize("name", ["notebooks/scaling/divisors", "book/verdicts"])
+def test_a_page_loads_little_and_misses_nothing(plain, name):
+    with opened(plain, f"{name}.html") as page:
+        page.wait_for_selector("mjx-assistive-mml", state="attached")
+        loaded = page.evaluate(
+            "performance.getEntriesByType('resource').map(one => one.name).filter(one => one.startsWith('file:'))"
+        )
+        files = [plain / unquote(urlsplit(one).path) for one in set(loaded)]
+        assert [file for file in files if not file.exists()] == []
+        assert sum(file.stat().st_size for file in files if file.suffix not in (".png", ".svg")) < 1.2e6
+        assert page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"', '\uf002')")
+        assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0
+        magnifier = page.query_selector(".fa-magnifying-glass")
+        assert magnifier.evaluate("one => getComputedStyle(one, '::before').content") == '"\uf002"'
+
+
+@pytest.mark.parametrize(
+    ("css", "kept"),
+    [
+        (".a{x:1}.b{x:2}", ".a{x:1}"),
+        (".a .b,.a>p:not(.b,.c){x:1}", ".a>p:not(.b,.c){x:1}"),
+        ("@media print{.b{x:1}}@media screen{.a{x:1}.b{x:2}}", "@media screen{.a{x:1}}"),
+        ("@font-face{src:url(b)}@keyframes b{from{x:1}}", "@font-face{src:url(b)}@keyframes b{from{x:1}}"),
+        ("@import 'b';.b{x:1}html[data-b=c]:is(.b) p{x:1}", "@import 'b';html[data-b=c]:is(.b) p{x:1}"),
+        (".tip-left{x:1}.tap-left{x:1}", ".tip-left{x:1}"),  # a script may put "tip-" and a side together
+    ],
+)
+def test_rules_of_style_that_cannot_match_are_dropped(css, kept):
+    assert weight.pruned(css, {"a", "tip-"}) == kept
+
+
+def test_an_open_block_of_style_is_refused():
+    with pytest.raises(ValueError, match="ends within a block"):
+        weight.pruned(".a{x:1", {"a"})
 
 
 def test_the_missing_page_needs_no_other_file_and_leads_to_pages_that_exist(plain):

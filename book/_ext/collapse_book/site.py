@@ -4,29 +4,27 @@ import io
 import os
 import shutil
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-from collapse_book import card, chapter as chapter_page, head, terms
+from collapse_book import card, chapter as chapter_page, head, terms, weight
 from collapse_book.drawing import drawn
 from workflow import chapters, gather, records
 
 PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MOVED = chapters.ROOT / "book" / "moved.yml"
+UNUSED = ("THEBE_JS_URL", "sphinx-thebe.js", "design-tabs.js")  # live code and tabs, which no page has
 SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
 REACHABLE = 'tabindex="0" role="group" aria-label="table, scrolls sideways"'
 
 
 def on_build_finished(app, error):
-    """Copy MathJax, the notebooks and the tables behind the figures next to the pages, and leave word at old addresses."""
+    """Copy the notebooks and the tables behind the figures next to the pages, and leave word at old addresses."""
     if error or app.builder.format != "html":
         return
     out = Path(app.outdir)
-    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
-    shutil.copytree(mathjax, out / "mathjax", dirs_exist_ok=True)
     _leave_word(out)
     head.write_addresses(app, out)
     card.draw(out / head.CARD, app.config.html_title)
@@ -46,10 +44,11 @@ def on_build_finished(app, error):
         pd.read_parquet(table).to_csv(target / f"{table.stem}.csv", index=False)
     for notebook in gather.SWEEPS.glob("*/notebooks/*.ipynb"):
         shutil.copy(notebook, out / "data" / "sweeps" / notebook.parents[1].name)
+    weight.lighten(out)
 
 
 def on_page_context(app, pagename, templatename, context, doctree):
-    """Describe the page to those who link to it, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
+    """Describe the page to those who link to it, let the keyboard reach its wide tables, and drop the scripts that it does not use."""
     if doctree:
         if pagename != terms.GLOSSARY:
             context["body"] = terms.with_definitions(context["body"], app)
@@ -59,7 +58,11 @@ def on_page_context(app, pagename, templatename, context, doctree):
         for name in SCROLLS:
             context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
     bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
-    context["script_files"] = [script for script in context["script_files"] if "THEBE_JS_URL" not in bodies[id(script)]]
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if not any(name in f"{script.filename}{bodies[id(script)]}" for name in UNUSED)
+    ]
 
 
 def _leave_word(out: Path) -> None:
