@@ -7,7 +7,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
@@ -16,6 +15,7 @@ from matplotlib.image import imread
 
 from collapse_book import weight
 from collapse_book.site import PROJECT
+from tests.book import measure
 from workflow import chapters
 from workflow.cards import ROOT
 
@@ -61,24 +61,19 @@ def public(tmp_path_factory):
     return home / "_build" / "html"
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+browser = pytest.mark.skipif(measure.CHROMIUM is None, reason="no Chromium on this machine")
 SHOWN = "link => getComputedStyle(link, '::after').content"
 
 
 @contextmanager
 def opened(html, name, width=1280):
     """A page in a browser that has no network."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        window = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with measure.browser() as window:
         page = window.new_context(viewport={"width": width, "height": 900}, offline=True).new_page()
         page.goto(f"file://{html}/{name}")
         page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
         page.evaluate("window.MathJax?.startup?.promise")
         yield page
-        window.close()
 
 
 def read(html, page):
@@ -197,16 +192,13 @@ def test_a_search_for_a_claim_leads_to_it(plain):
 @browser
 @pytest.mark.parametrize("name", ["notebooks/scaling/divisors", "book/verdicts"])
 def test_a_page_loads_little_and_misses_nothing(plain, name):
+    with measure.browser() as window:
+        found = measure.measured(window, plain, name)
+    assert 500 < found["kb"] < 1220
+    assert found["errors"] == found["sideways"] == 0
     with opened(plain, f"{name}.html") as page:
         page.wait_for_selector("mjx-assistive-mml", state="attached")
-        loaded = page.evaluate(
-            "performance.getEntriesByType('resource').map(one => one.name).filter(one => one.startsWith('file:'))"
-        )
-        files = [plain / unquote(urlsplit(one).path) for one in set(loaded)]
-        assert [file for file in files if not file.exists()] == []
-        assert sum(file.stat().st_size for file in files if file.suffix not in (".png", ".svg")) < 1.2e6
         assert page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"', '\uf002')")
-        assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0
         magnifier = page.query_selector(".fa-magnifying-glass")
         assert magnifier.evaluate("one => getComputedStyle(one, '::before').content") == '"\uf002"'
 
