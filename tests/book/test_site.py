@@ -203,6 +203,23 @@ def test_a_page_loads_little_and_misses_nothing(plain, name):
         assert magnifier.evaluate("one => getComputedStyle(one, '::before').content") == '"\uf002"'
 
 
+ON_PAPER = """() => ({
+  folded: [...document.querySelectorAll('details.hide, details.cite, .toggle-button')].filter(one => one.offsetHeight > 0).length,
+  cut: [...document.querySelectorAll('article pre')].filter(one => one.scrollWidth > one.clientWidth + 1).length,
+  frames: [...document.querySelectorAll('div.cell_input')].filter(one => getComputedStyle(one).breakInside !== 'avoid').length,
+  claims: [...document.querySelectorAll('details.claim > summary')].filter(one => one.offsetHeight > 0).length,
+})"""
+
+
+@browser
+def test_on_paper_code_wraps_and_nothing_is_left_that_unfolds(plain):
+    with opened(plain, f"{PAGES[-1]}.html", width=700) as page:
+        page.emulate_media(media="print")
+        found = page.evaluate(ON_PAPER)
+    verdicts = chapters.published("divisors", "laptop", "verdicts")
+    assert found == {"folded": 0, "cut": 0, "frames": 0, "claims": len(verdicts)}
+
+
 @pytest.mark.parametrize(
     ("css", "kept"),
     [
