@@ -137,20 +137,20 @@ def test_a_chapter_says_how_to_cite_it(plain, public):
 
 def test_words_of_the_glossary_carry_their_definitions(plain):
     page = read(plain, "book/verdicts")
-    links = re.findall(r'<a class="reference internal" href="glossary.html#(term-[^"]+)"( data-definition="[^"]{20,}")?', page)
+    links = re.findall(r'<a class="reference internal" href="glossary.html#(term-[^"]+)"( data-meaning="[^"]{20,}")?', page)
     assert len(links) >= 10
     assert all(definition for _, definition in links), links
-    assert 'href="glossary.html#term-fit" data-definition="One training of a model."' in page  # not its sentence with a formula
-    assert "data-definition" not in read(plain, "book/glossary")
+    assert 'href="glossary.html#term-fit" data-meaning="One training of a model."' in page  # not its sentence with a formula
+    assert "data-meaning" not in read(plain, "book/glossary")
 
 
 @browser
 def test_a_definition_shows_in_the_focus_of_the_keyboard_and_stays_on_a_phone(plain):
     with opened(plain, "book/verdicts.html", width=390) as page:
-        for link in page.query_selector_all("a[data-definition]"):
+        for link in page.query_selector_all("a[data-meaning]"):
             assert link.evaluate(SHOWN) == "none"
             link.focus()
-            assert link.evaluate(SHOWN).strip('"') == link.get_attribute("data-definition")
+            assert link.evaluate(SHOWN).strip('"') == link.get_attribute("data-meaning")
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -184,9 +184,11 @@ def as_list(value):
 
 @browser
 def test_a_search_for_a_claim_leads_to_it(plain):
-    with opened(plain, f"search.html?q={chapters.published('divisors', 'laptop', 'verdicts')[0]['id']}") as page:
+    name = chapters.published("divisors", "laptop", "verdicts")[0]["id"]
+    with opened(plain, f"search.html?q={name}") as page:
         first = page.wait_for_selector("#search-results li a")
         assert first.get_attribute("href").startswith(f"{PAGES[-1]}.html")
+        assert first.get_attribute("href").endswith(f"#{name}")
 
 
 @browser

@@ -56,7 +56,7 @@ class Verdicts(SphinxDirective):
         chapter = self.env.docname.rpartition("/")[2]
         box = nodes.container(classes=["claims"], ids=[] if "verdicts" in self.state.document.ids else ["verdicts"])
         for verdict in chapter_page.judged(chapter):
-            box += addnodes.index(entries=[("single", verdict["id"], verdict["id"], "", None)])
+            box += addnodes.index(entries=[("single", verdict["id"], verdict["id"], "main", None)])
             box += raw(drawn("claim.html", verdict=verdict))
             self.state.nested_parse(StringList(_statement(verdict["claim"]).splitlines(), "claim"), 0, box)
             box += raw(Markup("</details>"))
