@@ -108,7 +108,7 @@ def _with_few_icons(css: str, words: set[str], static: Path) -> str:
         font.flavor = "woff"
         font.save(source.with_suffix(".woff"))
         source.unlink()
-        source.with_suffix(".woff2").unlink()
+        source.with_suffix(".woff2").unlink(missing_ok=True)
     return re.sub(
         r'url\([^)]*/([\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\.ttf\) format\("truetype"\)',
         r'url(../vendor/fontawesome/webfonts/\1.woff) format("woff")',
