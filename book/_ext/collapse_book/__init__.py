@@ -6,7 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from collapse_book import bends, chapter, drawing, finding, lab, scorecard, site, sweep
+from sphinx.errors import ConfigError
+
+from collapse_book import bends, chapter, drawing, finding, head, lab, scorecard, search, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
@@ -22,16 +24,24 @@ def on_config_inited(app, config):
     """Name the book and its version in the inventory by which other books link to it; give the pages {{ summary }}."""
     config.project, config.version, config.release = config.html_title, site.PROJECT["version"], site.PROJECT["version"]
     config.myst_substitutions = config.myst_substitutions | {"summary": verdicts.summary()}
+    config.templates_path.append(str(drawing.THEME))
+    try:
+        head.configure(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def setup(app):
     """Register with Sphinx."""
+    for name in head.SETTINGS:
+        app.add_config_value(name, "", "html")
     for name, (draw, arguments) in DIRECTIVES.items():
         app.add_directive(name, drawing.directive(draw, arguments))
     for directive in (finding.Finding, finding.Headline, finding.Takeaway, finding.Verdicts, lab.Lab):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_role("result", finding.Result())
     app.connect("config-inited", on_config_inited)
+    app.connect("builder-inited", search.on_builder_inited)
     app.connect("source-read", chapter.on_source_read)
     app.connect("html-page-context", lab.on_page_context)
     app.connect("html-page-context", site.on_page_context, priority=900)

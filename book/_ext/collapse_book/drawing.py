@@ -17,6 +17,8 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 
+THEME = Path(__file__).with_name("templates") / "theme"  # templates of the theme that ours take the place of
+
 Part = str  # of a page: MyST Markdown, a Heading, or HTML where it is Markup
 
 

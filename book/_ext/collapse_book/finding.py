@@ -3,6 +3,7 @@
 from docutils import nodes
 from docutils.statemachine import StringList
 from markupsafe import Markup
+from sphinx import addnodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
@@ -55,6 +56,7 @@ class Verdicts(SphinxDirective):
         chapter = self.env.docname.rpartition("/")[2]
         box = nodes.container(classes=["claims"], ids=[] if "verdicts" in self.state.document.ids else ["verdicts"])
         for verdict in chapter_page.judged(chapter):
+            box += addnodes.index(entries=[("single", verdict["id"], verdict["id"], "main", None)])
             box += raw(drawn("claim.html", verdict=verdict))
             self.state.nested_parse(StringList(_statement(verdict["claim"]).splitlines(), "claim"), 0, box)
             box += raw(Markup("</details>"))

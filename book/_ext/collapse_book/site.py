@@ -4,31 +4,30 @@ import io
 import os
 import shutil
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import yaml
-from docutils import nodes
 
-from collapse_book import chapter as chapter_page
+from collapse_book import card, chapter as chapter_page, head, terms, weight
 from collapse_book.drawing import drawn
 from workflow import chapters, gather, records
 
 PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MOVED = chapters.ROOT / "book" / "moved.yml"
+UNUSED = ("THEBE_JS_URL", "sphinx-thebe.js", "design-tabs.js")  # live code and tabs, which no page has
 SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
 REACHABLE = 'tabindex="0" role="group" aria-label="table, scrolls sideways"'
 
 
 def on_build_finished(app, error):
-    """Copy MathJax, the notebooks and the tables behind the figures next to the pages, and leave word at old addresses."""
+    """Copy the notebooks and the tables behind the figures next to the pages, and leave word at old addresses."""
     if error or app.builder.format != "html":
         return
     out = Path(app.outdir)
-    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
-    shutil.copytree(mathjax, out / "mathjax", dirs_exist_ok=True)
     _leave_word(out)
+    head.write_addresses(app, out)
+    card.draw(out / head.CARD, app.config.html_title)
     records.write(out / "data")
     for chapter in chapters.chapters():
         target = out / "data" / chapter
@@ -45,16 +44,25 @@ def on_build_finished(app, error):
         pd.read_parquet(table).to_csv(target / f"{table.stem}.csv", index=False)
     for notebook in gather.SWEEPS.glob("*/notebooks/*.ipynb"):
         shutil.copy(notebook, out / "data" / "sweeps" / notebook.parents[1].name)
+    weight.lighten(out)
 
 
 def on_page_context(app, pagename, templatename, context, doctree):
-    """Describe the page to search engines, let the keyboard reach its wide tables, and drop the address of an unused live-code service."""
+    """Describe the page to those who link to it, let the keyboard reach its wide tables, and drop the scripts that it does not use."""
     if doctree:
-        context["metatags"] += str(drawn("description.html", text=_description(doctree)))
+        if pagename != terms.GLOSSARY:
+            context["body"] = terms.with_definitions(context["body"], app)
+        context["metatags"] += str(head.tags(pagename, context, doctree, app.config))
+        if pagename.startswith("notebooks/"):
+            context["body"] += str(head.citation(pagename, context, app.config))
         for name in SCROLLS:
             context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
     bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
-    context["script_files"] = [script for script in context["script_files"] if "THEBE_JS_URL" not in bodies[id(script)]]
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if not any(name in f"{script.filename}{bodies[id(script)]}" for name in UNUSED)
+    ]
 
 
 def _leave_word(out: Path) -> None:
@@ -64,11 +72,3 @@ def _leave_word(out: Path) -> None:
         file = out / f"{old}.html"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(drawn("moved.html", title=chapter, target=target), encoding="utf-8")
-
-
-def _description(doctree) -> str:
-    """The first paragraph of a page as plain words, or what the project is where that paragraph has formulas."""
-    first = next(doctree.findall(nodes.paragraph))
-    formulas = list(first.findall(nodes.math))
-    text = PROJECT["description"] if formulas else " ".join(first.astext().replace(" []", "").split())
-    return text if len(text) <= 200 else text[:200].rpartition(" ")[0] + " …"
