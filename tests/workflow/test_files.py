@@ -23,7 +23,7 @@ def cell(change):
 
     def changed(text):
         notebook = json.loads(text)
-        change([cell for cell in notebook["cells"] if cell["cell_type"] == "code"][3], notebook)
+        change([cell for cell in notebook["cells"] if cell["cell_type"] == "code"][2], notebook)
         return json.dumps(notebook)
 
     return changed
