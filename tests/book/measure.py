@@ -19,7 +19,7 @@ HEIGHT = 900
 PICTURES = (".png", ".svg")
 COLUMNS = {
     "screens": "screens 1280 / 390",
-    "figure": "first figure (screen)",
+    "figure": "first figure (screen; 1.0 is the top of the page)",
     "takeaway": "first takeaway (%)",
     "code": "visible code (lines)",
     "cut": "cut code / equations",
@@ -35,7 +35,7 @@ LOOK = """() => {
   const cut = (box, inner) => box.scrollWidth > box.clientWidth + 1 || (inner && inner.scrollWidth > box.clientWidth + 1);
   return {
     height: document.documentElement.scrollHeight,
-    figure: from(article.querySelector('.panels, figure, .headline img')),
+    figure: from([...article.querySelectorAll('.panels, figure, .lab svg')].find(one => one.getBoundingClientRect().height > 0)),
     takeaway: ((at, top) => at === null ? null : (at - top) / whole.height)(from(article.querySelector('.takeaway')), whole.top + scrollY),
     code: shown.reduce((lines, pre) => lines + pre.textContent.trimEnd().split('\\n').length, 0),
     cutCode: shown.filter(pre => cut(pre)).length,

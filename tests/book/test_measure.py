@@ -12,7 +12,7 @@ HTML = ROOT / "_build" / "html"
 browser = pytest.mark.skipif(measure.CHROMIUM is None, reason="no Chromium on this machine")
 LONG = "x" * 400
 PAGE = f"""<!doctype html><meta charset=utf-8><style>body {{ margin: 0 }} pre {{ overflow: auto; width: 200px }}</style>
-<link rel=stylesheet href=gone.css><article><div style="height: 900px"></div>
+<link rel=stylesheet href=gone.css><article><div class=panels hidden></div><div style="height: 900px"></div>
 <div class=panels style="height: 450px"></div><div class=takeaway style="height: 450px"></div>
 <div class=cell_input><pre>{LONG}\ntwo</pre></div><details><summary>s</summary><div class=cell_input><pre>three</pre></div></details>
 <div style="width: 500px">wide</div></article>"""

@@ -8,6 +8,8 @@ from pathlib import Path
 from fontTools import subset
 from fontTools.ttLib import TTFont
 
+from workflow.chapters import ROOT
+
 MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
 SERVED = (
     "startup.js",
@@ -28,7 +30,7 @@ UNUSED = (
 ICON = re.compile(r"(?:\.fa-[\w-]+:{1,2}before,?)+\{content:\"[^\"]*\"\}")
 GLYPH = re.compile(r'"\\([ef][0-9a-f]{3})"')
 RULES = ("@media", "@supports", "@layer", "@container")  # what holds rules, which may be dropped one by one
-HOUSE = "book.css"
+OURS = {path.name for path in (ROOT / "book" / "_static").glob("*.css")}  # nothing in these is without use
 
 
 def lighten(out: Path) -> None:
@@ -42,7 +44,7 @@ def lighten(out: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     words = _words([*out.rglob("*.html"), *static.rglob("*.js")])
     for path in static.rglob("*.css"):
-        if path.name != HOUSE:
+        if path.name not in OURS:
             path.write_text(pruned(path.read_text(encoding="utf-8"), words), encoding="utf-8")
     theme = static / "styles" / "pydata-sphinx-theme.css"
     theme.write_text(_with_few_icons(theme.read_text(encoding="utf-8"), words, static), encoding="utf-8")
