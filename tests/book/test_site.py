@@ -198,6 +198,7 @@ def test_a_page_loads_little_and_misses_nothing(plain, name):
         found = measure.measured(window, plain, name)
     assert 500 < found["kb"] < 1220
     assert found["errors"] == found["sideways"] == 0
+    assert not re.search(r"lab\.(?:js|css)|thebe\.js|fontawesome\.js", read(plain, name))
     with opened(plain, f"{name}.html") as page:
         page.wait_for_selector("mjx-assistive-mml", state="attached")
         assert page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"', '\uf002')")
