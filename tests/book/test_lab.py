@@ -115,7 +115,7 @@ def test_only_a_page_with_a_widget_loads_the_lab(built):
 
 def test_a_reader_without_scripts_sees_the_figure_of_the_chapter(built):
     page = (built / "index.html").read_text(encoding="utf-8")
-    assert re.search(r'id="lab-regimes">\s*<div class="still[^"]*">\s*<div class="panels" role="img" aria-label="[^"]{40,}', page)
+    assert re.search(r'id="lab-regimes">\s*<div class="still[^"]*">\s*<div class="panels">\s*<a [^>]*><img alt="[^"]{40,}', page)
     assert "With scripts there are sliders here: twenty Gaussian chains." in page
 
 

@@ -187,6 +187,7 @@ def test_a_file_whose_name_begins_with_a_dot_is_refused(tmp_path):
 
 def test_a_thousand_points_are_planned_from_one_look_at_the_chapter(tmp_path, monkeypatch):
     looks, inputs = [], cards.inputs
+    chapters.load.cache_clear()
     monkeypatch.setattr(cards, "inputs", lambda *given: looks.append(1) or inputs(*given))
     sweep = sweeps.read(write(tmp_path, SMALL | {"grid": {"seed": list(range(1000))}, "show": {"x": "seed", "y": "acc-last"}}))
     assert len({planned.key for planned in sweeps.plans(sweep)}) == 1000
