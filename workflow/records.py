@@ -8,9 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, PositiveInt, TypeAdapter
 
 from collapse_utils import claims
-from workflow import cards, chapters, files, sentences, spelling
-
-SWEEPS = chapters.RESULTS / "sweeps"
+from workflow import cards, chapters, files, gather, sentences, spelling
 
 
 class Part(BaseModel, extra="forbid"):
@@ -118,7 +116,7 @@ def _of_chapters() -> Iterator[Record]:
 
 
 def _of_sweeps() -> Iterator[Record]:
-    for folder in sorted(path.parent for path in SWEEPS.glob("*/card.json")):
+    for folder in sorted(path.parent for path in gather.SWEEPS.glob("*/card.json")):
         card, runs = files.json(folder / "card.json", dict), files.table(folder / "costs.parquet").to_dict("records")
         known = chapters.load(card["chapter"]).defaults | chapters.at_scale(card["chapter"], card["scale"]) | card["fixed"]
         for verdict in files.json(folder / "verdicts.json"):

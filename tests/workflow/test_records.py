@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from collapse_utils import claims
-from workflow import cards, chapters, records
+from workflow import cards, chapters, gather, records
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_record_knows_its_run(written):
 
 
 def test_the_points_of_a_sweep_have_runs_of_their_own(written):
-    costs = pd.read_parquet(records.SWEEPS / "linear_phase" / "costs.parquet")
+    costs = pd.read_parquet(gather.SWEEPS / "linear_phase" / "costs.parquet")
     known = {(row.n_samples, row.noise, row.seed): row.wall_s for row in costs.itertuples()}
     assert len(known) == 33
     assert len(set(known.values())) > 10

@@ -39,6 +39,13 @@ def notebook(chapter: str) -> nbformat.NotebookNode:
     return publish.transplant(plain, files.notebook(executed)) if executed.exists() else plain
 
 
+@cache
+def numbers(chapter: str) -> dict[str, dict]:
+    """Return the numbers that a chapter cites, of the run that its page shows."""
+    return files.json(folder(chapter) / "numbers.json")
+
+
+@cache
 def judged(chapter: str) -> list[dict]:
     """Return the verdicts of the run that a chapter's page shows, each with its claim and what would decide it."""
     path, card, ledger = folder(chapter) / "verdicts.json", notebook(chapter).metadata.get("collapse"), claims.ledger()
@@ -54,6 +61,7 @@ def judged(chapter: str) -> list[dict]:
     ]
 
 
+@cache
 def pictures(chapter: str) -> dict[str, list[Picture]]:
     """Return {cell: the panels of its figure}; a figure that was drawn without panels is one picture."""
     found = {}
@@ -71,14 +79,18 @@ def pictures(chapter: str) -> dict[str, list[Picture]]:
 
 def figure(chapter: str, cell: str, page: str) -> Part:
     """Return a figure of a chapter, for any page: its panels side by side, one below the other where the screen is narrow."""
-    about = next(one for one in notebook(chapter).cells if one["id"] == cell).metadata.mystnb
     up = "../" * page.count("/")
-    return drawn("panels.html", at=f"{up}data/{chapter}", panels=pictures(chapter)[cell], alt=about.image.alt)
+    return drawn("panels.html", at=f"{up}data/{chapter}", panels=pictures(chapter)[cell], alt=_about(chapter, cell).image.alt)
 
 
 def caption(chapter: str, cell: str) -> str:
     """Return the caption of a figure, as it is written."""
-    return next(one for one in notebook(chapter).cells if one["id"] == cell).metadata.mystnb.figure.caption
+    return _about(chapter, cell).figure.caption
+
+
+def _about(chapter: str, cell: str) -> nbformat.NotebookNode:
+    """What a notebook says of the figure of a cell."""
+    return next(one for one in notebook(chapter).cells if one["id"] == cell).metadata.mystnb
 
 
 def on_source_read(app, docname, source):

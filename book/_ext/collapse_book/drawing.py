@@ -31,6 +31,11 @@ def drawn(template: str, **values: object) -> Markup:
     return Markup(TEMPLATES.get_template(template).render(values))
 
 
+def raw(html: str) -> nodes.raw:
+    """Return HTML as a node of a page."""
+    return nodes.raw("", str(html), format="html")
+
+
 def directive(draw: Callable[..., list[Part]], arguments: int) -> type[SphinxDirective]:
     """Return the directive that puts on a page what draw(*arguments) returns."""
     return type("Drawn", (_Drawn,), {"draw": staticmethod(draw), "required_arguments": arguments})
@@ -51,7 +56,7 @@ class _Drawn(SphinxDirective):
                 place = self._section(part)
                 top += place
             elif isinstance(part, Markup):
-                place += nodes.raw("", str(part), format="html")
+                place += raw(part)
             else:
                 self.state.nested_parse(StringList(part.splitlines(), self.name), self.content_offset, place)
         return top.children

@@ -2,14 +2,13 @@
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from markupsafe import Markup
 from sphinx import addnodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from collapse_book import chapter as chapter_page
-from collapse_book.drawing import drawn
-from workflow import chapters, files
+from collapse_book.drawing import drawn, raw
+from workflow import chapters
 
 
 class Finding(SphinxDirective):
@@ -59,7 +58,7 @@ class Verdicts(SphinxDirective):
             box += addnodes.index(entries=[("single", verdict["id"], verdict["id"], "main", None)])
             box += raw(drawn("claim.html", verdict=verdict))
             self.state.nested_parse(StringList(_statement(verdict["claim"]).splitlines(), "claim"), 0, box)
-            box += raw(Markup("</details>"))
+            box += raw("</details>")
         return [box]
 
 
@@ -69,8 +68,8 @@ class Result(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         chapter, _, key = self.text.partition(":")
         try:
-            numbers = files.json(chapter_page.folder(chapters.find(chapter)) / "numbers.json")
-            return [nodes.inline("", numbers[key]["text"], classes=["result"])], []
+            text = chapter_page.numbers(chapters.find(chapter))[key]["text"]
+            return [nodes.inline("", text, classes=["result"])], []
         except (chapters.ChapterError, KeyError, FileNotFoundError):
             raise ExtensionError(f"{self.env.docname}: {self.text!r} is no number of a chapter; write name:key.") from None
 
@@ -86,11 +85,6 @@ class Headline(SphinxDirective):
         box += raw(chapter_page.figure(*self.arguments, self.env.docname))
         self.state.nested_parse(StringList(chapter_page.caption(*self.arguments).splitlines(), "caption"), 0, box)
         return [box]
-
-
-def raw(html: str) -> nodes.raw:
-    """Return HTML as a node."""
-    return nodes.raw("", str(html), format="html")
 
 
 def _statement(claim: dict) -> str:

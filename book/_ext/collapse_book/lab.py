@@ -5,7 +5,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from collapse_book import chapter as chapter_page
-from collapse_book.finding import raw
+from collapse_book.drawing import raw
 
 WIDGETS = {"regimes": "one loop, four regimes", "mixture": "help, hurt, floor", "chain": "twenty Gaussian chains"}
 FILES = ("lab.js", "lab.css")  # only pages with a widget load them

@@ -57,15 +57,12 @@ def on_page_context(app, pagename, templatename, context, doctree):
             context["body"] += str(head.citation(pagename, context, app.config))
         for name in SCROLLS:
             context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
-    unused = UNUSED if 'class="lab' in context.get("body", "") else (*UNUSED, "lab.js", "lab.css")
-    for kind in ("script_files", "css_files"):
-        context[kind] = [file for file in context[kind] if not any(name in _file(file) for name in unused)]
-
-
-def _file(file) -> str:
-    """The address of a script or style sheet of a page, with what stands in its place."""
-    attributes = getattr(file, "attributes", None) or {}
-    return f"{getattr(file, 'filename', file)}{attributes.get('body') or ''}"
+    bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if not any(name in f"{script.filename}{bodies[id(script)]}" for name in UNUSED)
+    ]
 
 
 def _leave_word(out: Path) -> None:
