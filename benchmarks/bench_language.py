@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.apart import in_turns
-from collapse_utils.language import decoding, texts, transformer as language
+from collapse_utils.language import decoding, texts, tokens, transformer as language
 from collapse_utils.language.tokens import END, counted, lengths
 from collapse_utils.parallel import each
 from collapse_utils.training import Recipe
@@ -21,14 +21,14 @@ N_STEPS, RECIPE = 40, Recipe(rate=1e-3, batch=16)
 def rows(vocabulary, context):
     """Real text as token rows."""
     documents = texts.load("python-docs").train
-    return texts.rows(documents, texts.tokenizer(documents, vocabulary), context)
+    return tokens.rows(documents, tokens.tokenizer(documents, vocabulary), context)
 
 
 def fit(size, vocabulary, data, n_steps=N_STEPS):
     """A fit of n_steps; the seconds it took and the tokens it read."""
     recipe = Recipe(rate=RECIPE.rate, batch=RECIPE.batch, epochs=n_steps * RECIPE.batch / len(data))
     started = time.perf_counter()
-    model = language.pretrain(size, vocabulary, data.shape[1], recipe)(data, np.random.default_rng(0))
+    model = language.LanguageFit(size, vocabulary, data.shape[1], recipe)(data, np.random.default_rng(0))
     return time.perf_counter() - started, model.losses.mean(), language.n_parameters(model.network)
 
 

@@ -113,7 +113,7 @@ def test_dense_against_sparse(benchmark, hidden, hydrogens):
 def test_sampling_by_batches_against_one_by_one(benchmark, known):
     """Seconds a molecule one by one (40 of them) over those of 1,000 at once, 50 ancestral steps."""
     slots = np.resize(np.arange(len(known[0].names)), 1000)
-    train = molecules.Diffusing(molecules.Graphs(known[0], 1.1), known[1][0], 5)
+    train = molecules.DiffusionFit(molecules.Graphs(known[0], 1.1), known[1][0], 5)
     model, rng = train(known[1], np.random.default_rng(0)), np.random.default_rng(0)
     model.draw(slots[:64], rng)
     started = time.perf_counter()

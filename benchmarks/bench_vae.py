@@ -28,7 +28,7 @@ def ours(rows, steps=STEPS):
     """Seconds of a fit of `steps` steps, and its losses."""
     recipe = Recipe(rate=2e-3, epochs=steps * BATCH / len(rows), batch=BATCH, decay=0.0)
     started = time.perf_counter()
-    model = vae.Autoencoding(vae.shape(1, rows.shape[2]), recipe)(rows, np.random.default_rng(0))
+    model = vae.VAEFit(vae.shape(1, rows.shape[2]), recipe)(rows, np.random.default_rng(0))
     return time.perf_counter() - started, model.losses
 
 
@@ -115,7 +115,7 @@ def test_share_of_the_matmul_peak(benchmark, side):
 def test_seeds_at_once(benchmark):
     """The time of three seeds one after the other over that of all at once, at 8 × 8; same losses within float error."""
     rows, recipe = pictures(8), Recipe(rate=2e-3, epochs=STEPS * BATCH / 2048, batch=BATCH, decay=0.0, clip=math.inf)
-    fit, held = vae.Autoencoding(vae.shape(1, 8), recipe), rows[:200]
+    fit, held = vae.VAEFit(vae.shape(1, 8), recipe), rows[:200]
 
     def one_by_one():
         seeds, steps = range(3), vae.order(np.zeros(len(rows)), recipe, np.random.default_rng(0))

@@ -15,6 +15,7 @@ import yaml
 from scipy.special import bdtr, stdtrit
 
 from collapse_utils import mirror
+from collapse_utils.moments import slopes
 
 FOLDER = mirror.PROJECT / "book" / "claims"
 MIME = "application/vnd.collapse.verdicts+json"
@@ -42,7 +43,10 @@ def ledger() -> dict[str, dict]:
         raise FileNotFoundError(f"claims: no claim files in {FOLDER}; install the project with `pip install -e .`.")
     found: dict[str, dict] = {}
     for file in files:
-        paper = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        try:
+            paper = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"claims: {file} is no YAML ({' '.join(str(error).split())}); mend it.") from None
         for id_, claim in paper["claims"].items():
             if id_ in found:
                 raise ValueError(f"claims: {id_} stands in {found[id_]['paper']}.yml and in {file.name}.")
@@ -66,14 +70,11 @@ def below(id_: str, samples: Any, bound: Any, rival: Any, at: Any = None) -> Ver
 
 def slope(id_: str, x: Any, samples: Any, predicted: float, rival: float) -> Verdict:
     """Judge the least-squares slope of samples (replicates, k) over x (k,); in log-log where the rule says `log: true`."""
-    x, samples = np.asarray(x, float), np.atleast_2d(np.asarray(samples, float))
-    if _rule(id_, "slope").get("log"):
-        if not ((x > 0).all() and (samples > 0).all()):
-            raise ValueError(f"slope: {id_} is judged in logs and needs positive values; got {samples.min()}.")
-        x, samples = np.log(x), np.log(samples)
-    slopes = samples @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    extent = {"x": [float(x[0]), float(x[-1])]}
-    return _verdict(id_, "slope", {**_moments(slopes[:, None]), **_columns(predicted, rival), **extent})
+    log, x, samples = _rule(id_, "slope").get("log", False), np.asarray(x, float), np.asarray(samples, float)
+    if log and not ((x > 0).all() and (samples > 0).all()):
+        raise ValueError(f"slope: {id_} is judged in logs and needs positive values; got {samples.min()}.")
+    extent = {"x": [float(end) for end in (np.log(x[[0, -1]]) if log else x[[0, -1]])]}
+    return _verdict(id_, "slope", {**_moments(slopes(x, samples, log)[:, None]), **_columns(predicted, rival), **extent})
 
 
 def ordered(id_: str, **groups: Any) -> Verdict:

@@ -16,26 +16,33 @@ def each(function: Callable, jobs: Sequence[tuple], processes: int) -> list[Any]
     """Return [function(*job) for job in jobs], run in fresh one-thread processes, at most `processes` at a time.
 
     Jobs start in the order given: the longest first. Results come in the order of the jobs. An error of a job is raised
-    here and stops the rest; no process outlives the caller, even a killed one. processes = 1 runs in the caller.
+    here, with its own words, and what has not begun is left; no process outlives the caller, even a killed one. processes = 1
+    runs in the caller.
     """
     if processes < 1:
         raise ValueError(f"each: processes must be at least 1; got {processes}.")
-    if processes == 1:
+    if processes == 1 or not jobs:
         return [function(*job) for job in jobs]
     packed = cloudpickle.dumps(function)
     context, before = multiprocessing.get_context("spawn"), {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
-        with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_begin) as pool:
+        pool = ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_begin)
+        try:
             futures = [pool.submit(_call, packed, cloudpickle.dumps(job)) for job in jobs]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(cancel_futures=True, wait=False)
-                raise
+            return [cloudpickle.loads(future.result()) for future in futures]
+        except _Failed as failed:
+            raise cloudpickle.loads(failed.args[0]) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def cores(device: str = "cpu") -> int:
+    """Return how many processes a chapter may use: one on a GPU, else the threads that its job was given, or all cores."""
+    return 1 if device == "cuda" else int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 
 
 def _begin() -> None:
@@ -49,5 +56,13 @@ def _begin() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _call(function: bytes, job: bytes) -> Any:
-    return cloudpickle.loads(function)(*cloudpickle.loads(job))
+def _call(function: bytes, job: bytes) -> bytes:
+    """The result, packed as the function was: what a notebook defines, errors too, goes back to it."""
+    try:
+        return cloudpickle.dumps(cloudpickle.loads(function)(*cloudpickle.loads(job)))
+    except Exception as error:
+        raise _Failed(cloudpickle.dumps(error)) from None
+
+
+class _Failed(Exception):
+    """An error of a job, packed."""

@@ -29,11 +29,20 @@ class Table:
         return {TABLE_MIME: json.dumps(data), "text/plain": f"table {self.name}: {shape}"}
 
 
-def table(name: str, frame: pd.DataFrame) -> None:
-    """Publish a tidy table: the workflow stores it as <name>.parquet, the page offers it for download."""
+def table(name: str, frame: pd.DataFrame | dict[Any, pd.DataFrame], key: str = "") -> None:
+    """Publish a tidy table: the workflow stores it as <name>.parquet, the page offers it for download.
+
+    {value: frame} are frames one below the other, with the values in a first column named key. Raises ValueError for a name
+    that the notebook has given to another table.
+    """
     from IPython.display import display
 
-    _tables[name] = frame.reset_index(drop=True)
+    if isinstance(frame, dict):
+        frame = pd.concat([part.assign(**{key: value})[[key, *part.columns]] for value, part in frame.items()])
+    frame = frame.reset_index(drop=True)
+    if name in _tables and not frame.equals(_tables[name]):
+        raise ValueError(f"table: the name {name!r} belongs to another table of this notebook; choose another name.")
+    _tables[name] = frame
     display(Table(name, _tables[name]))
 
 

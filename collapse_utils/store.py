@@ -43,6 +43,11 @@ def resumable(
         yield _Fit(folder, fit, save or save_arrays, load or load_arrays)
 
 
+def kept(keep: str, name: str, fit: Callable, settings: dict, **how: Any) -> contextlib.AbstractContextManager[Callable]:
+    """Yield the fit that keeps its work in the folder keep/name, as resumable does, or, where keep is empty, fit itself."""
+    return resumable(Path(keep) / name, fit, settings, **how) if keep else contextlib.nullcontext(fit)
+
+
 def save_arrays(content: Any, path: Path) -> None:
     """Write an array or a tuple of arrays into the folder path."""
     arrays = content if isinstance(content, tuple) else (content,)

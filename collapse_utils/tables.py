@@ -41,7 +41,7 @@ def load(name: str, part: str = "train") -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def fingerprint(name: str, part: str = "train") -> str:
+def sha256(name: str, part: str = "train") -> str:
     """Return the SHA-256 of a data set's features and targets, for the run card. Raises as load does."""
     return _read(name, part)[2]
 

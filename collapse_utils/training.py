@@ -4,13 +4,14 @@ import ctypes
 import hashlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 
 class TrainingError(RuntimeError):
@@ -58,7 +59,7 @@ def order(lengths: np.ndarray, recipe: Recipe, rng: np.random.Generator, window:
     return batches[:steps]
 
 
-def digest(rows, chunk: int = 65536) -> str:
+def sha256(rows, chunk: int = 65536) -> str:
     """Return the SHA-256 of a data set's rows, read in chunks: part of a checkpoint's key."""
     found = hashlib.sha256()
     for start in range(0, len(rows), chunk):
@@ -77,58 +78,54 @@ def optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 def train(
     model: torch.nn.Module,
     loss: Callable,
-    batch: Callable[[int], np.ndarray],
-    n_steps: int,
+    batches: Sequence[np.ndarray],
     recipe: Recipe,
     checkpoint: Path | str | None = None,
     every: int = 500,
     key: str = "",
-    accelerator=None,
 ) -> np.ndarray:
     """Train model in place and return the mean loss of each step, (n_steps,).
 
-    loss(model, rows) returns (sum, count) over the items that count; batch(step) returns the rows of a step. With a
+    loss(model, rows, step) returns (sum, count) over the items that count, rows being those of batches[step]. With a
     checkpoint, a file, the state is kept every `every` steps until the last, and a rerun with the same key (seed and data),
-    steps and recipe goes on from it, bit-identically on a CPU. An `accelerate.Accelerator` spreads each batch over its processes.
-    Raises TrainingError at the first loss that is no number, with the step and the last good checkpoint.
+    steps and recipe goes on from it, bit-identically on a CPU. Raises TrainingError at the first loss that is no number, with
+    the step and the last good checkpoint.
     """
     _hold_memory()
-    adam = optimizer(model, recipe)
+    n_steps, adam = len(batches), optimizer(model, recipe)
     keep = _Checkpoint(checkpoint, f"{key} {n_steps} {recipe}", model, adam)
     losses = keep.load()
-    rank, world, network = 0, 1, model
-    if accelerator is not None:
-        network, adam = accelerator.prepare(model, adam)
-        rank, world = accelerator.process_index, accelerator.num_processes
     device = next(model.parameters()).device
     model.train()
     for step in range(len(losses), n_steps):
         for group in adam.param_groups:
             group["lr"] = rate_at(step, n_steps, recipe)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            rows = batch(step)
-            part = rows[rank::world]
-            total, count = loss(network, part if len(part) else rows[:1])
-        if accelerator is None:
-            (total / count).backward()
-        else:  # the mean over all processes' items; the gradients are averaged, hence the factor
-            if not len(part):  # fewer rows than processes: this one has a part in the exchange, with no weight
-                total, count = 0 * total, 0
-            total, count = total * world, accelerator.reduce(torch.as_tensor(count, device=device), "sum")
-            accelerator.backward(total / count)
+            total, count = loss(model, batches[step], step)
+        mean = total / count
+        mean.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         adam.step()
         adam.zero_grad(set_to_none=True)
-        mean = (total / count).detach()
-        losses.append(mean if accelerator is None else accelerator.reduce(mean, "mean"))
+        losses.append(mean.detach())
         last = step + 1 == n_steps
         if device.type == "cpu" or last or step % 50 == 49:
             keep.check(losses)
-        if checkpoint and (step + 1) % every == 0 and not last and rank == 0:
+        if checkpoint and (step + 1) % every == 0 and not last:
             keep.save(losses)
-    if checkpoint and rank == 0:
+    if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
     return torch.stack(losses).float().cpu().numpy() if losses else np.zeros(0, np.float32)
+
+
+def next_tokens(model, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a causal model's logits for the tokens of ids (b, T) after the first, (b, T − 1, V), and their −ln p, (b, T − 1).
+
+    In float32 and nats. What stands to the right of a token does not matter to it, so padding there needs no mask: whoever
+    counts tokens leaves it out.
+    """
+    logits, target = model(input_ids=ids[:, :-1], use_cache=False).logits.float(), ids[:, 1:]
+    return logits, F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
 
 
 def save(network: torch.nn.Module, losses: np.ndarray, folder: Path, name: str = "model") -> None:

@@ -33,8 +33,8 @@ def main(given: list[str] | None = None) -> None:
     options = parsed(given)
     torch.set_num_threads(options.threads)
     documents = reading(options.stories)
-    tokenizer = texts.tokenizer(documents["train"], options.vocabulary)
-    rows = {part: texts.rows(documents[part], tokenizer, CONTEXT) for part in ("docs", "stories", "docs test", "stories test")}
+    tokenizer = tokens.tokenizer(documents["train"], options.vocabulary)
+    rows = {part: tokens.rows(documents[part], tokenizer, CONTEXT) for part in ("docs", "stories", "docs test", "stories test")}
     training = np.concatenate([rows["docs"], rows["stories"], rows["stories"]])
     model, losses, seen = fit(training, options)
     folder = FOLDER.with_name(options.name)
@@ -110,7 +110,7 @@ def reading(source: str) -> dict:
         "validation": validation,
         "held out": held_out,
         "packages": [{"sklearn": "scikit-learn"}.get(name, name) for name in docstrings.PACKAGES],
-        "card": {"docstrings": docstrings.fingerprint(docs), source: stories.sha256},
+        "card": {"docstrings": docstrings.sha256(docs), source: stories.sha256},
     }
 
 

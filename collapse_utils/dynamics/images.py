@@ -30,5 +30,5 @@ def split(corpus: str, n_train: int, n_test: int, rng: np.random.Generator, devi
         return tuple(torch.as_tensor(array, dtype=torch.float32, device=device) for array in arrays)
 
     parts = {corpus: "train"} if corpus == "digits" else {corpus: "train", f"{corpus}, test": "test"}
-    hashes = {name: tables.fingerprint(corpus, part) for name, part in parts.items()}
+    hashes = {name: tables.sha256(corpus, part) for name, part in parts.items()}
     return prepared(images[rows], labels[rows]), prepared(held[held_rows], held_labels[held_rows]), hashes

@@ -1,11 +1,12 @@
 """How good and how varied images are: distances in the features of a small classifier, trained once on real images."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from collapse_utils.images.convolution import Down
@@ -41,10 +42,10 @@ def classifier(x: np.ndarray, y: np.ndarray, epochs: float, rng: np.random.Gener
     )  # fmt: skip
     pixels, target, steps = torch.from_numpy(x), torch.from_numpy(y), order(np.zeros(len(x)), recipe, rng)
 
-    def loss(network, index):
+    def loss(network, index, step):
         return F.cross_entropy(network(pixels[index]), target[index], reduction="sum"), len(index)
 
-    train(network, loss, lambda step: steps[step], len(steps), recipe)
+    train(network, loss, steps, recipe)
     return Classifier(network.eval())
 
 
@@ -69,10 +70,7 @@ def precision_recall(real: np.ndarray, made: np.ndarray, k: int = 5) -> tuple[fl
     if min(len(real), len(made)) <= k:
         raise ValueError(f"precision_recall: must have more than k = {k} points each; got {len(real)} and {len(made)}.")
 
-    def inside(points, manifold):
-        return float((_distances(points, manifold) <= _radii(manifold, k)).any(axis=1).mean())
-
-    return inside(made, real), inside(real, made)
+    return float(_within(made, real, _radii(real, k)).mean()), float(_within(real, made, _radii(made, k)).mean())
 
 
 def realism(made: np.ndarray, real: np.ndarray, k: int = 5) -> float:
@@ -87,30 +85,26 @@ def realism(made: np.ndarray, real: np.ndarray, k: int = 5) -> float:
     flat, others = _flat(made), _flat(real)
     radius = _radii(others, k)
     dense = radius <= np.median(radius)
-    within = [(_distances(part, others[dense]) <= radius[dense]).any(axis=1) for part in _blocks(flat)]
-    return float(np.concatenate(within).mean())
+    return float(_within(flat, others[dense], radius[dense]).mean())
 
 
 def nearest(x: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Return the distance of each image to the nearest one among others, root mean square over the pixels, (n,)."""
     flat, others = _flat(x), _flat(among)
-    found = [_distances(part, others).min(axis=1) for part in _blocks(flat)]
-    return np.concatenate(found) / np.sqrt(flat.shape[1])
+    found, _ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(others).kneighbors(flat)
+    return found[:, 0] / np.sqrt(flat.shape[1])
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), -1).astype(float)
 
 
-def _blocks(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(rows, math.ceil(len(rows) / 1024))
-
-
 def _radii(points: np.ndarray, k: int) -> np.ndarray:
-    """The distance of each point to its k-th neighbour, (n,); column 0 is the point itself."""
-    return np.concatenate([np.partition(_distances(part, points), k, axis=1)[:, k] for part in _blocks(points)])
+    """The distance of each point to its k-th neighbour, itself left out, (n,)."""
+    return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors()[0][:, -1]
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0))  # (n_a, n_b)
+def _within(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Whether each point lies in one of the balls, (n,)."""
+    chunks = pairwise_distances_chunked(points, centres, reduce_func=lambda part, _: (part <= radii).any(axis=1))
+    return np.concatenate(list(chunks))

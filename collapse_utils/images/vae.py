@@ -13,7 +13,7 @@ from torch import nn
 
 from collapse_utils import training
 from collapse_utils.images.convolution import THIN, Down, Up
-from collapse_utils.training import Recipe, digest, order, train
+from collapse_utils.training import Recipe, order, sha256, train
 
 
 class Shape(NamedTuple):
@@ -184,7 +184,7 @@ class Seeds:
 
 
 @dataclass(frozen=True)
-class Autoencoding:
+class VAEFit:
     """fit(data, rng) for feedback_loop: a fresh autoencoder trained on images (n, C, H, W); load(folder) reads it back.
 
     On a tuple of data sets it trains one autoencoder for each, with seeds of their own, and returns Seeds: on a CPU and with
@@ -232,25 +232,19 @@ class Autoencoding:
         pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(rows)) for rows, _ in jobs]).to(
             self.device
         )  # (R, n, C, H, W)
-        generator, now = torch.Generator(self.device), [0]
+        generator = torch.Generator(self.device)
 
-        def batch(step):
-            now[0] = step
-            return steps[step]
+        def draw(seed, size):
+            return torch.randn((size, self.shape.latent), generator=generator.manual_seed(seed), device=self.device)
 
-        def draw(seed, size):  # the noise of a step depends on its number alone: a resumed run has it again
-            return torch.randn((size, self.shape.latent), generator=generator.manual_seed(seed + now[0]), device=self.device)
-
-        def loss(network, index):
-            x, noise = (
-                pixels[:, torch.from_numpy(index).to(self.device)],
-                torch.stack([draw(seed, len(index)) for _, seed in jobs]),
-            )
+        def loss(network, index, step):  # the noise of a step depends on its number alone: a resumed run has it again
+            x = pixels[:, torch.from_numpy(index).to(self.device)]
+            noise = torch.stack([draw(seed + step, len(index)) for _, seed in jobs])
             missed, divergence = self.likelihood.terms(network, *((x, noise) if len(jobs) > 1 else (x[0], noise[0])))
             return (missed + self.likelihood.beta * divergence).sum(), len(index)  # summed over seeds: each has its own gradient
 
-        key = f"{[(seed, digest(rows)) for rows, seed in jobs] if self.checkpoint else ''} {self.likelihood}"
-        losses = train(trained, loss, batch, len(steps), self.recipe, self.checkpoint, key=key) / len(jobs)
+        key = f"{[(seed, sha256(rows)) for rows, seed in jobs] if self.checkpoint else ''} {self.likelihood}"
+        losses = train(trained, loss, steps, self.recipe, self.checkpoint, key=key) / len(jobs)
         if len(jobs) > 1:
             for i, network in enumerate(networks):
                 network.load_state_dict(trained.part(i))

@@ -20,7 +20,7 @@ def read(names: Sequence[str]) -> list[str]:
     return [_document(_folder(name.split("/")[0]).parent / name, name) for name in names]
 
 
-def fingerprint(documents: Sequence[str]) -> str:
+def sha256(documents: Sequence[str]) -> str:
     """Return the SHA-256 of documents, for a run card."""
     return hashlib.sha256("\0".join(documents).encode()).hexdigest()
 

@@ -7,14 +7,15 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from collapse_utils import mirror
-from collapse_utils.language.tokens import END, MARK, cut
+from collapse_utils.language.tokens import MARK
 
 PASSAGE = 24  # words in a row that make two documents share a passage
 STORIES = "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/f54c09fd23315a6f9c86f9dc80f725de7d8f9c64/"
@@ -69,45 +70,6 @@ def load(source: str) -> Corpus:
     if not (train and validation and test):
         raise ValueError(f"texts: {source} must split into three parts; its {len(documents)} documents share their passages.")
     return Corpus(source, train, validation, test, digest)
-
-
-def tokenizer(documents: Sequence[str], vocabulary: int):
-    """Return a byte-level BPE tokenizer (`tokenizers`) of exactly this vocabulary, trained on these documents.
-
-    Token 0 is <|endoftext|>; the 256 bytes are always there, so that any text has tokens and decodes to itself.
-    Raises ValueError for fewer than 257 or more than 65,536 tokens, or more than the documents support.
-    """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    if not 257 <= vocabulary <= 65536:
-        raise ValueError(f"tokenizer: the vocabulary must hold 257 to 65,536 tokens (256 bytes and {MARK}); got {vocabulary}.")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    found = Tokenizer(models.BPE())
-    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    found.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=[MARK], initial_alphabet=sorted(alphabet), show_progress=False
-    )
-    found.train_from_iterator(documents, trainer)
-    if found.get_vocab_size() < vocabulary:
-        raise ValueError(
-            f"tokenizer: these documents support {found.get_vocab_size()} tokens at most; got {vocabulary}; "
-            "choose a smaller vocabulary or a larger corpus."
-        )
-    return found
-
-
-def rows(documents: Sequence[str], tokenizer, context: int) -> np.ndarray:
-    """Return documents as token rows (N, context), uint16; longer documents are cut into pieces (see tokens.cut)."""
-    encoded = tokenizer.encode_batch([document.replace(MARK, " ") for document in documents])
-    return cut([item.ids for item in encoded], context)
-
-
-def text(row: np.ndarray, tokenizer) -> str:
-    """Return a token row as text, up to its first end-of-text token."""
-    ids = [int(token) for token in row]
-    return tokenizer.decode(ids[: ids.index(END)] if END in ids else ids)
 
 
 def _documents(source: str) -> list[str]:
@@ -183,20 +145,14 @@ def _groups(documents: list[str]) -> list[list[str]]:
                 hashes += mixed[k : k + len(hashes)] * power[k]
             keys.append(np.unique(hashes))
             owners.append(np.full(len(keys[-1]), i))
-    parent = list(range(len(documents)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    if keys:
-        key, owner = np.concatenate(keys), np.concatenate(owners)
-        order = np.argsort(key, kind="stable")
-        key, owner = key[order], owner[order]
-        for i in np.flatnonzero(key[1:] == key[:-1]):
-            parent[root(owner[i + 1])] = root(owner[i])
+    if not keys:
+        return [[document] for document in documents]
+    key, owner = np.concatenate(keys), np.concatenate(owners)
+    order = np.argsort(key, kind="stable")
+    key, owner = key[order], owner[order]
+    shared = np.flatnonzero(key[1:] == key[:-1])
+    links = coo_array((np.ones(len(shared)), (owner[shared], owner[shared + 1])), shape=(len(documents), len(documents)))
     found: dict[int, list[str]] = {}
-    for i, document in enumerate(documents):
-        found.setdefault(root(i), []).append(document)
+    for group, document in zip(connected_components(links, directed=False)[1], documents, strict=True):
+        found.setdefault(group, []).append(document)
     return list(found.values())

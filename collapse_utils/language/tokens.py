@@ -4,6 +4,7 @@ A row holds its tokens and, where the document ends inside it, the end-of-text t
 padding (also END) and never counts. A model reads END before the first token, so that a row is a sample of p(row).
 """
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,3 +84,42 @@ def lengths(rows, chunk: int = 65536) -> np.ndarray:
 def counted(rows: np.ndarray) -> np.ndarray:
     """Return the mask of the tokens that count, (N, L)."""
     return np.arange(rows.shape[1]) < lengths(rows)[:, None]
+
+
+def tokenizer(documents: Sequence[str], vocabulary: int):
+    """Return a byte-level BPE tokenizer (`tokenizers`) of exactly this vocabulary, trained on these documents.
+
+    Token 0 is <|endoftext|>; the 256 bytes are always there, so that any text has tokens and decodes to itself.
+    Raises ValueError for fewer than 257 or more than 65,536 tokens, or more than the documents support.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    if not 257 <= vocabulary <= 65536:
+        raise ValueError(f"tokenizer: the vocabulary must hold 257 to 65,536 tokens (256 bytes and {MARK}); got {vocabulary}.")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    found = Tokenizer(models.BPE())
+    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=[MARK], initial_alphabet=sorted(alphabet), show_progress=False
+    )
+    found.train_from_iterator(documents, trainer)
+    if found.get_vocab_size() < vocabulary:
+        raise ValueError(
+            f"tokenizer: these documents support {found.get_vocab_size()} tokens at most; got {vocabulary}; "
+            "choose a smaller vocabulary or a larger corpus."
+        )
+    return found
+
+
+def rows(documents: Sequence[str], tokenizer, context: int) -> np.ndarray:
+    """Return documents as token rows (N, context), uint16; longer documents are cut into pieces (see cut)."""
+    encoded = tokenizer.encode_batch([document.replace(MARK, " ") for document in documents])
+    return cut([item.ids for item in encoded], context)
+
+
+def text(row: np.ndarray, tokenizer) -> str:
+    """Return a token row as text, up to its first end-of-text token."""
+    ids = [int(token) for token in row]
+    return tokenizer.decode(ids[: ids.index(END)] if END in ids else ids)

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from collapse_utils import training
 from collapse_utils.language import decoding
 from collapse_utils.language.tokens import END, counted, lengths
-from collapse_utils.training import Recipe, digest, order, train
+from collapse_utils.training import Recipe, next_tokens, order, sha256, train
 
 
 class Size(NamedTuple):
@@ -81,15 +80,8 @@ def cross_entropy(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:
 
     The model reads END and then the row; a batch is trimmed to its longest row.
     """
-    loss, mask = token_losses(model, rows)
-    return (loss * mask).sum(), int(mask.sum())
-
-
-def token_losses(model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return −ln p(token | tokens before) and the mask of those that count, both (b, longest row)."""
-    logits, target, mask = _logits(model, rows)
-    loss = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none")
-    return loss.view(target.shape), mask
+    _, losses, _, mask = _predicted(model, rows)
+    return (losses * mask).sum(), int(mask.sum())
 
 
 @dataclass
@@ -118,11 +110,11 @@ class LanguageModel:
         self.network.eval()
         with torch.inference_mode():
             for start in range(0, len(rows), batch):
-                logits, target, mask = _logits(self.network, rows[start : start + batch])
-                log_share = torch.log_softmax(logits.float(), dim=-1)
+                logits, losses, target, mask = _predicted(self.network, rows[start : start + batch])
+                log_share = torch.log_softmax(logits[mask], dim=-1)
                 found["token"].append(target[mask])
-                found["loss"].append(-log_share.gather(-1, target[..., None])[..., 0][mask])
-                found["entropy"].append(-(log_share.exp() * log_share).sum(-1)[mask])
+                found["loss"].append(losses[mask])
+                found["entropy"].append(-(log_share.exp() * log_share).sum(-1))
         return {name: torch.cat(parts).cpu().double().numpy() for name, parts in found.items()}
 
     def save(self, folder: Path) -> None:
@@ -130,53 +122,40 @@ class LanguageModel:
         training.save(self.network, self.losses, folder)
 
 
-def pretrain(
-    size: str,
-    vocabulary: int,
-    context: int,
-    recipe: Recipe,
-    temperature: float = 1.0,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    accelerator=None,
-) -> "Pretraining":
-    """Return fit(data, rng) for feedback_loop: a fresh model of this size, pretrained on token rows, wrapped for sampling.
-
-    temperature is that of the model's samples. checkpoint, a file, keeps the state of a fit that may be killed.
-    Raises ValueError, before any training, where the context, the vocabulary or the temperature cannot be.
-    """
-    if size not in SIZES:
-        raise ValueError(f"pretrain: size must be one of {', '.join(SIZES)}; got {size!r}.")
-    if not 2 <= context <= SIZES[size].positions:
-        raise ValueError(f"pretrain: the context must lie between 2 and {SIZES[size].positions} for {size}; got {context}.")
-    if not temperature > 0:
-        raise ValueError(f"pretrain: the temperature must be positive; got {temperature}.")
-    return Pretraining(size, vocabulary, context, recipe, temperature, device, checkpoint, accelerator)
-
-
 @dataclass(frozen=True)
-class Pretraining:
-    """fit(data, rng) with everything but the data and the generator fixed; load(folder) reads a saved model back."""
+class LanguageFit:
+    """fit(data, rng) for feedback_loop: a fresh model of this size, pretrained on token rows, wrapped for sampling.
+
+    temperature is that of the model's samples. checkpoint, a file, keeps the state of a fit that may be killed. load(folder)
+    reads a saved model back. Raises ValueError, before any training, where the size, the context or the temperature cannot be.
+    """
 
     size: str
     vocabulary: int
     context: int
     recipe: Recipe
-    temperature: float
-    device: str
-    checkpoint: Path | None
-    accelerator: Any
+    temperature: float = 1.0
+    device: str = "cpu"
+    checkpoint: Path | None = None
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise ValueError(f"fit: size must be one of {', '.join(SIZES)}; got {self.size!r}.")
+        if not 2 <= self.context <= (most := SIZES[self.size].positions):
+            raise ValueError(f"fit: the context must lie between 2 and {most} for {self.size}; got {self.context}.")
+        if not self.temperature > 0:
+            raise ValueError(f"fit: the temperature must be positive; got {self.temperature}.")
 
     def __call__(self, rows, rng: np.random.Generator) -> LanguageModel:
         if len(rows) == 0 or rows.shape[1] != self.context:
-            raise ValueError(f"pretrain: rows must be (n, {self.context}) with n > 0; got {rows.shape}.")
+            raise ValueError(f"fit: rows must be (n, {self.context}) with n > 0; got {rows.shape}.")
         seed = int(rng.integers(2**63))
         steps = order(lengths(rows), self.recipe, rng)
         model = self._fresh(seed)
+        key = f"{seed} {self.size} {sha256(rows)}" if self.checkpoint else ""
         losses = train(
-            model, cross_entropy, lambda step: rows[steps[step]], len(steps), self.recipe, self.checkpoint,
-            key=f"{seed} {self.size} {digest(rows)}" if self.checkpoint else "", accelerator=self.accelerator,
-        )  # fmt: skip
+            model, lambda model, index, step: cross_entropy(model, rows[index]), steps, self.recipe, self.checkpoint, key=key
+        )
         return LanguageModel(model, self.context, self.temperature, losses=losses)
 
     def load(self, folder: Path) -> LanguageModel:
@@ -189,10 +168,11 @@ class Pretraining:
         return build(self.size, self.vocabulary).to(self.device)
 
 
-def _logits(model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits (b, L, V), losses, tokens and the mask of those that count, (b, L) each, L being the longest row."""
     mask = counted(rows)
     longest = int(mask.sum(axis=1).max())
     device = next(model.parameters()).device
-    target = torch.from_numpy(rows[:, :longest].astype(np.int64)).to(device)
-    given = F.pad(target[:, :-1], (1, 0), value=END)  # (b, L): END, then the row without its last token
-    return model(input_ids=given).logits, target, torch.from_numpy(mask[:, :longest]).to(device)
+    ids = torch.from_numpy(np.pad(rows[:, :longest], ((0, 0), (1, 0)), constant_values=END).astype(np.int64)).to(device)
+    logits, losses = next_tokens(model, ids)
+    return logits, losses, ids[:, 1:], torch.from_numpy(mask[:, :longest]).to(device)

@@ -78,7 +78,7 @@ def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydroge
     return _assemble(kept, n_conformers, hydrogens, refused)
 
 
-def digest(source: str) -> str:
+def sha256(source: str) -> str:
     """Return the SHA-256 of the file behind a source, for the run card. Raises as load does."""
     return mirror.digest(SHIPPED if source == "enumerated" else geometries.locate(source))
 

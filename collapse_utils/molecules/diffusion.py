@@ -12,7 +12,7 @@ from collapse_utils import training
 from collapse_utils.molecules.conformers import MoleculeError, Molecules
 from collapse_utils.molecules.denoiser import Denoiser, centred
 from collapse_utils.schedule import Schedule, polynomial, sample
-from collapse_utils.training import Recipe, digest, order, train
+from collapse_utils.training import Recipe, order, sha256, train
 
 RECIPE = Recipe(rate=2e-2, batch=64, decay=0.0)
 LEVELS = polynomial(1000)
@@ -128,7 +128,7 @@ def errors(network: Denoiser, graphs: Graphs, schedule: Schedule, rows: Rows, k:
 
 
 @dataclass(frozen=True)
-class Diffusing:
+class DiffusionFit:
     """fit(data, rng) for feedback_loop: a fresh denoiser trained for n_steps on rows; load(folder) reads one back.
 
     slots (n,), the molecules of the real data, are what a model samples for; steps and eta are the sampler's; checkpoint, a file,
@@ -155,19 +155,15 @@ class Diffusing:
         batches, network = order(self.graphs.sizes(rows[0]), recipe, rng), self._fresh(seed)
         generator = torch.Generator()
 
-        def batch(step):  # the noise of a step depends on its number alone: a resumed run has it again
-            generator.manual_seed(seed + step)
-            return batches[step]
-
-        def loss(network, index):
+        def loss(network, index, step):
+            generator.manual_seed(seed + step)  # the noise of a step depends on its number alone: a resumed run has it again
             spread = (torch.rand(len(index), generator=generator) + torch.arange(len(index))) / len(index)  # one level a stratum
             k = (spread * (self.schedule.steps + 1)).long().clamp(max=self.schedule.steps).numpy()
             found = errors(network, self.graphs, self.schedule, (rows[0][index], rows[1][index]), k, generator)
             return found.sum(), len(index)
 
-        losses = train(
-            network, loss, batch, len(batches), recipe, self.checkpoint, key=f"{seed} {digest(rows[0])} {digest(rows[1])}"
-        )
+        key = f"{seed} {sha256(rows[0])} {sha256(rows[1])}"
+        losses = train(network, loss, batches, recipe, self.checkpoint, key=key)
         return self._model(network, losses)
 
     def load(self, folder: Path) -> Diffusion:

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -68,8 +67,6 @@ def unpacked(model):
     Where a CPU has AVX512_BF16, bitsandbytes 0.50.2 repacks them at the first evaluation: other numbers (bfloat16 products),
     an error where a width is no multiple of 64, noise once they are merged, no gradient to what lies before the layer.
     """
-    noisy = logging.getLogger("bitsandbytes.backends.cpu.ops")  # warns of a kernel that only packed weights would use
-    noisy.setLevel(logging.ERROR)
     from bitsandbytes.nn import Linear4bit
 
     for layer in model.modules():

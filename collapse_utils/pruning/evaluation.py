@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.optimize import curve_fit
-from scipy.stats import t as student
 
 from collapse_utils import mirror
+from collapse_utils.training import next_tokens
 
 OFFICIAL = {  # name → file below $COLLAPSE_DATA, its digest
     "blimp": ("eval/blimp/BLiMP.zip", "sha256:172a1a714d72e72a89e8384dd531483f3d0f8a9aee3d33dccaf7992d8cecbb73"),
@@ -64,15 +64,10 @@ def likelihood(model, ids, mask, scored=None, batch: int = 16) -> tuple[np.ndarr
         for start in range(0, len(ids), batch):
             part = slice(start, start + batch)
             longest = int(np.flatnonzero(mask[part].any(axis=0))[-1]) + 1
-            given, here, wanted = (
-                torch.as_tensor(np.asarray(array[part, :longest]), device=device) for array in (ids, mask, scored)
-            )
-            padding = None if bool(here.all()) else here.long()
-            logits = model(input_ids=given, attention_mask=padding, use_cache=False).logits[:, :-1].float()  # (b, T − 1, V)
-            target, counts = given[:, 1:], wanted[:, 1:]
-            share = -_cross_entropy(logits, target)
-            total[part] = (share.double() * counts).sum(dim=1).cpu()
-            first[part] = ((logits.argmax(dim=-1) == target) | ~counts).all(dim=1).cpu()
+            given, wanted = (torch.as_tensor(np.asarray(array[part, :longest]), device=device) for array in (ids, scored))
+            logits, losses = next_tokens(model, given)
+            total[part] = -(losses.double() * wanted[:, 1:]).sum(dim=1).cpu()
+            first[part] = ((logits.argmax(dim=-1) == given[:, 1:]) | ~wanted[:, 1:]).all(dim=1).cpu()
     return total, first
 
 
@@ -172,12 +167,6 @@ def transition(fractions: np.ndarray, accuracy: np.ndarray, chance: float) -> np
     """Return the fraction f_c and the width w of the logistic curve nearest to the accuracies, the first that of the whole."""
     curve = lambda f, fc, w: logistic(f, fc, w, accuracy[0], chance)  # noqa: E731
     return curve_fit(curve, fractions, accuracy, p0=(0.3, 0.1), bounds=([-1, 1e-3], [3, 2]))[0]
-
-
-def spearman_point(k: int, level: float = 0.05) -> float:
-    """Return the one-sided critical value of Spearman's coefficient for k pairs, by Student's law."""
-    t = student.ppf(1 - level, k - 2)
-    return float(t / np.sqrt(k - 2 + t**2))
 
 
 def _keys_and_values(cache) -> bool:

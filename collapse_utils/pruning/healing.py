@@ -6,10 +6,9 @@ import warnings
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from collapse_utils.pruning.decoders import stack, unpacked
-from collapse_utils.training import Recipe, order, train
+from collapse_utils.training import Recipe, next_tokens, order, train
 
 FEED_FORWARD = {  # the feed-forward matrices of each model type (Gromov 2024, 2403.17887, App. A.1, for those it names)
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"), ("gate_proj", "up_proj", "down_proj")),
@@ -41,9 +40,8 @@ def heal(model, ids, mask, method: str, recipe: Recipe, seed: int = 0, rank: int
             part.requires_grad_(True)
     else:
         network.requires_grad_(True)
-    rows = np.where(mask, ids, -1)
     steps = order(mask.sum(axis=1), recipe, np.random.default_rng(seed))
-    train(network, predicted, lambda step: rows[steps[step]], len(steps), recipe)
+    train(network, lambda model, rows, step: predicted(model, ids[rows], mask[rows]), steps, recipe)
     return (network.merge_and_unload() if method == "lora" else network).eval()
 
 
@@ -85,10 +83,9 @@ def stored(model) -> int:
     return sum(tensor.nbytes for tensor in [weight.data for weight in matrices] + [state.absmax for state in states])
 
 
-def predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:
-    """Return the summed loss of rows (b, T), padded with −1, and the number of tokens that count."""
-    rows = torch.as_tensor(rows, device=next(model.parameters()).device)
-    padding = None if bool((rows >= 0).all()) else (rows >= 0).long()
-    logits = model(input_ids=rows.clamp(min=0), attention_mask=padding, use_cache=False).logits[:, :-1].float()
-    target = rows[:, 1:]
-    return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-1, reduction="sum"), int((target >= 0).sum())
+def predicted(model, ids: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, int]:
+    """Return the summed loss of the tokens of rows (b, T) that the mask counts, the first of each apart, and their number."""
+    device = next(model.parameters()).device
+    counts = torch.as_tensor(mask[:, 1:], device=device)
+    _, losses = next_tokens(model, torch.as_tensor(ids, device=device))
+    return (losses * counts).sum(), int(counts.sum())

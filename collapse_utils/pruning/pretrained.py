@@ -54,7 +54,7 @@ def load(model_id: str):
     return model.eval(), tokenizer
 
 
-def fingerprint(model) -> str:
+def sha256(model) -> str:
     """Return the SHA-256 of a model's weights, in order, for the run card."""
     digest = hashlib.sha256()
     for weight in model.parameters():

@@ -15,7 +15,7 @@ def test_rows_are_split_centred_and_scaled(seed):
     assert float(x.square().mean()) == pytest.approx(1, abs=1e-5)
     assert float(held.mean(0).abs().max()) > 0.01  # by the training rows' mean
     assert (y.sum(1) == 1).all()
-    assert hashes == {"digits": tables.fingerprint("digits")}
+    assert hashes == {"digits": tables.sha256("digits")}
     raw, labels = tables.load("digits")
     rows = np.random.default_rng(seed).permutation(len(labels))
     assert (y.argmax(1).numpy() == labels[rows[:50]]).all()

@@ -62,7 +62,7 @@ def test_matrix_products_are_the_library_s_convolutions(side, wide, seed):
 
 def test_seeds_at_once_lose_what_they_lose_alone(digits):
     """Two networks on their own data in one batched run, and one after the other: the same losses within float error."""
-    fit = vae.Autoencoding(SHAPE, TOGETHER)
+    fit = vae.VAEFit(SHAPE, TOGETHER)
     other = digits.train[::-1].copy()
     both = fit((digits.train, other), np.random.default_rng(4))
     rng = np.random.default_rng(4)
@@ -75,11 +75,11 @@ def test_seeds_at_once_lose_what_they_lose_alone(digits):
             torch.allclose(a, b, atol=1e-3) for a, b in zip(model.network.parameters(), alone.network.parameters(), strict=True)
         )
     with pytest.raises(ValueError, match="fit: several seeds must have clip = inf and decay = 0; got 1.0 and 0.0"):
-        vae.Autoencoding(SHAPE, RECIPE)((digits.train, other), np.random.default_rng(4))
+        vae.VAEFit(SHAPE, RECIPE)((digits.train, other), np.random.default_rng(4))
 
 
 def test_seeds_in_a_loop_go_on_bit_identically(digits, tmp_path):
-    fit = vae.Autoencoding(SHAPE, TOGETHER)
+    fit = vae.VAEFit(SHAPE, TOGETHER)
 
     def weights(n, folder=None):
         rng, start = np.random.default_rng(1), (digits.train, digits.train)
@@ -165,7 +165,7 @@ def test_a_linear_network_reaches_the_likelihood_of_ppca(seed):
 
 
 def test_training_learns_and_repeats_itself(digits):
-    fit = vae.Autoencoding(SHAPE, Recipe(rate=5e-3, epochs=12, batch=32, decay=0.0))
+    fit = vae.VAEFit(SHAPE, Recipe(rate=5e-3, epochs=12, batch=32, decay=0.0))
     one, two = (fit(digits.train, np.random.default_rng(3)) for _ in range(2))
     assert one.losses[-10:].mean() < one.losses[:10].mean() - 20
     assert (one.losses == two.losses).all()
@@ -176,8 +176,8 @@ def test_training_learns_and_repeats_itself(digits):
 
 
 def test_a_killed_fit_goes_on_bit_identically(digits, tmp_path, monkeypatch):
-    whole = vae.Autoencoding(SHAPE, RECIPE)(digits.train, np.random.default_rng(5))
-    part = vae.Autoencoding(SHAPE, RECIPE, checkpoint=tmp_path / "state.pt")
+    whole = vae.VAEFit(SHAPE, RECIPE)(digits.train, np.random.default_rng(5))
+    part = vae.VAEFit(SHAPE, RECIPE, checkpoint=tmp_path / "state.pt")
     calls, terms = [0], vae.Likelihood.terms
 
     def dies(self, *arguments):
@@ -199,7 +199,7 @@ def test_a_killed_fit_goes_on_bit_identically(digits, tmp_path, monkeypatch):
 
 
 def test_a_killed_loop_goes_on_bit_identically(digits, tmp_path):
-    fit = vae.Autoencoding(SHAPE, RECIPE)
+    fit = vae.VAEFit(SHAPE, RECIPE)
 
     def losses(n, folder=None):
         rng = np.random.default_rng(1)
@@ -213,7 +213,7 @@ def test_a_killed_loop_goes_on_bit_identically(digits, tmp_path):
 
 
 def test_generation_zero_is_the_same_in_every_regime(digits):
-    fit = vae.Autoencoding(SHAPE, RECIPE)
+    fit = vae.VAEFit(SHAPE, RECIPE)
     firsts = []
     for mix in (regimes.replace, regimes.accumulate, regimes.real_and_last, regimes.mixture(0.5)):
         g = next(feedback_loop(fit, digits.train, mix, np.random.default_rng(2)))
@@ -222,14 +222,14 @@ def test_generation_zero_is_the_same_in_every_regime(digits):
 
 
 def test_temperature_scales_the_code(digits):
-    warm = vae.Autoencoding(SHAPE, RECIPE)(digits.train, np.random.default_rng(0))
+    warm = vae.VAEFit(SHAPE, RECIPE)(digits.train, np.random.default_rng(0))
     cold = vae.VAE(warm.network, warm.likelihood, 1e-6)
     assert cold.sample(50, np.random.default_rng(0)).std(axis=0).max() < 1e-3
     assert warm.sample(50, np.random.default_rng(0)).std(axis=0).max() > 1e-2
 
 
 def test_score_is_the_mean_over_images_and_repeats(digits):
-    model = vae.Autoencoding(SHAPE, RECIPE)(digits.train, np.random.default_rng(0))
+    model = vae.VAEFit(SHAPE, RECIPE)(digits.train, np.random.default_rng(0))
     assert model.score(digits.test) == model.score(digits.test)
     assert set(model.score(digits.test)) == {"reconstruction", "divergence"}
 
@@ -245,7 +245,7 @@ def test_score_is_the_mean_over_images_and_repeats(digits):
 def test_what_cannot_be_trained_is_named(change, message):
     shape = SHAPE._replace(latent=change.get("latent", 8))
     with pytest.raises(ValueError, match=message):
-        vae.Autoencoding(shape, RECIPE)(np.zeros(change.get("rows", (40, 1, 8, 8)), np.float32), np.random.default_rng(0))
+        vae.VAEFit(shape, RECIPE)(np.zeros(change.get("rows", (40, 1, 8, 8)), np.float32), np.random.default_rng(0))
 
 
 def test_the_regime_matters_even_here_and_a_swapped_arm_fails():

@@ -107,7 +107,7 @@ def test_the_model_of_the_paper_s_rung_trains_on_faces(tmp_path, monkeypatch, se
     real = images.load(rung["data"], 16)
     shape = vae.shape(*real.train.shape[1:3])
     assert shape == (3, 64, (32, 64, 128, 256, 512), 128)
-    model = vae.Autoencoding(shape, Recipe(rate=2e-3, epochs=4, batch=8, decay=0.0))(real.train, np.random.default_rng(seed))
+    model = vae.VAEFit(shape, Recipe(rate=2e-3, epochs=4, batch=8, decay=0.0))(real.train, np.random.default_rng(seed))
     assert model.losses[-1] < model.losses[0]
     assert model.sample(2, np.random.default_rng(0)).shape == (2, 3, 64, 64)
     assert torch.isfinite(torch.tensor(list(model.score(real.test, 1).values()))).all()

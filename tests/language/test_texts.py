@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_utils.language import texts
+from collapse_utils.language import texts, tokens
 from collapse_utils.language.tokens import END, MARK, Rows, counted, cut, lengths
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
 from collapse_utils.rows import concat, size, subset
@@ -87,13 +87,13 @@ def test_files_and_folders_by_path(folder, tmp_path, monkeypatch):
 def test_rows_decode_to_the_documents_whatever_their_characters(folder):
     corpus = texts.load(str(folder))
     odd = ["naïve — “quotes” 中文 🙂 \x00", "x" * 500, f"a {MARK} inside is a space"]
-    tokenizer = texts.tokenizer(corpus.train, 300)
-    rows = texts.rows([*corpus.test, *odd], tokenizer, 64)
+    tokenizer = tokens.tokenizer(corpus.train, 300)
+    rows = tokens.rows([*corpus.test, *odd], tokenizer, 64)
     assert rows.dtype == np.uint16
     assert rows.max() < 300
     whole, text = [], ""
     for row in rows:
-        text += texts.text(row, tokenizer) if END in row else tokenizer.decode(row.tolist(), skip_special_tokens=False)
+        text += tokens.text(row, tokenizer) if END in row else tokenizer.decode(row.tolist(), skip_special_tokens=False)
         if END in row:
             whole.append(text)
             text = ""
@@ -103,9 +103,9 @@ def test_rows_decode_to_the_documents_whatever_their_characters(folder):
 
 def test_the_tokenizer_sees_the_training_documents_only(folder):
     corpus = texts.load(str(folder))
-    a = texts.tokenizer(corpus.train, 290).to_str()
-    assert texts.tokenizer(corpus.train, 290).to_str() == a
-    assert texts.tokenizer([*corpus.train, "zzzz zzzz zzzz " * 100], 290).to_str() != a
+    a = tokens.tokenizer(corpus.train, 290).to_str()
+    assert tokens.tokenizer(corpus.train, 290).to_str() == a
+    assert tokens.tokenizer([*corpus.train, "zzzz zzzz zzzz " * 100], 290).to_str() != a
 
 
 def test_unusable_text_is_refused_in_one_sentence(tmp_path):
@@ -120,9 +120,9 @@ def test_unusable_text_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(OSError, match="must be python-docs, tinystories, tinystories-full, novels, or the path"):
         texts.load("no-such-corpus")
     with pytest.raises(ValueError, match="257 to 65,536 tokens.*got 100"):
-        texts.tokenizer(["abc"], 100)
+        tokens.tokenizer(["abc"], 100)
     with pytest.raises(ValueError, match=r"support 2\d\d tokens at most; got 5000"):
-        texts.tokenizer(["ab ab ab ab"], 5000)
+        tokens.tokenizer(["ab ab ab ab"], 5000)
 
 
 def test_a_document_longer_than_the_context_is_cut_into_pieces():

@@ -1,4 +1,4 @@
-"""Language models: exact sizes, hand-computed losses, decoding against `generate`, kill and resume, several processes."""
+"""Language models: exact sizes, hand-computed losses, decoding against `generate`, kill and resume."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from collapse_utils.language import decoding, transformer as language
 from collapse_utils.language.tokens import END, Rows, lengths
 from collapse_utils.regimes import accumulate
 from collapse_utils.store import resumable
-from collapse_utils.training import Recipe, TrainingError, digest, order, rate_at, train
+from collapse_utils.training import Recipe, TrainingError, order, rate_at, sha256, train
 from tests import support
 from workflow import chapters
 
@@ -136,16 +136,16 @@ def test_a_row_has_its_own_numbers_in_any_batch_and_stops_at_its_end(seed):
 def test_impossible_requests_are_refused_before_training():
     good = {"size": "llama-tiny", "vocabulary": V, "context": L, "recipe": RECIPE}
     with pytest.raises(ValueError, match="size must be one of llama-tiny.*got 'huge'"):
-        language.pretrain(**good | {"size": "huge"})
+        language.LanguageFit(**good | {"size": "huge"})
     with pytest.raises(ValueError, match="context must lie between 2 and 512 for llama-tiny; got 513"):
-        language.pretrain(**good | {"context": 513})
+        language.LanguageFit(**good | {"context": 513})
     for temperature in (0.0, -1.0):
         with pytest.raises(ValueError, match="temperature must be positive"):
-            language.pretrain(**good, temperature=temperature)
+            language.LanguageFit(**good, temperature=temperature)
     with pytest.raises(ValueError, match="temperature must be positive"):
         decoding.sampler(L, 0.0, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"rows must be \(n, 24\)"):
-        language.pretrain(**good)(np.zeros((0, L), np.uint16), np.random.default_rng(0))
+        language.LanguageFit(**good)(np.zeros((0, L), np.uint16), np.random.default_rng(0))
     with pytest.raises(ValueError, match="rows must fit the model's context 512; got 600"):
         decoding.decode(model_of("llama-tiny"), 1, 600, greedy)
     with pytest.raises(ValueError, match="a prompt must fit the rows of 3 tokens; got 4"):
@@ -173,7 +173,7 @@ def test_the_rate_warms_up_and_falls_to_a_tenth():
 
 def test_training_learns_the_language():
     """Below the loss of the best unigram law, and not below the entropy of the source."""
-    fit = language.pretrain("llama-tiny", V, L, Recipe(rate=5e-3, epochs=25.0, batch=8))
+    fit = language.LanguageFit("llama-tiny", V, L, Recipe(rate=5e-3, epochs=25.0, batch=8))
     loss = fit(corpus(), np.random.default_rng(0)).loss(corpus(1))
     held = corpus(1)
     tokens = np.concatenate([row[:n] for row, n in zip(held, lengths(held), strict=True)])
@@ -185,12 +185,12 @@ def test_training_learns_the_language():
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tmp_path):
     model, rows = model_of("llama-tiny", scale=1.0), corpus()
 
-    def loss(network, batch):
+    def loss(network, batch, step):
         total, count = language.cross_entropy(network, batch)
-        return total * (float("nan") if (batch == rows[9 * 4 : 9 * 4 + 4]).all() else 1.0), count
+        return total * (float("nan") if step == 9 else 1.0), count
 
     with pytest.raises(TrainingError, match=r"not at step 9 \(from 0\); the last good checkpoint is .*state, after 8 steps"):
-        train(model, loss, lambda s: rows[4 * s : 4 * s + 4], 12, RECIPE, tmp_path / "state", every=4)
+        train(model, loss, [rows[4 * s : 4 * s + 4] for s in range(12)], RECIPE, tmp_path / "state", every=4)
 
 
 @pytest.mark.parametrize("changed", ["key", "steps", "recipe"])
@@ -200,12 +200,13 @@ def test_the_checkpoint_of_another_training_is_not_taken_up(tmp_path, changed):
     steps = 10 if changed == "steps" else 12
 
     def run(checkpoint, steps, recipe, key, stop=None):
-        def batch(step):
+        def loss(model, batch, step):
             if step == stop:
                 raise KeyboardInterrupt
-            return rows[4 * step : 4 * step + 4]
+            return language.cross_entropy(model, batch)
 
-        return train(model_of("llama-tiny", scale=1.0), language.cross_entropy, batch, steps, recipe, checkpoint, 4, key)
+        batches = [rows[4 * step : 4 * step + 4] for step in range(steps)]
+        return train(model_of("llama-tiny", scale=1.0), loss, batches, recipe, checkpoint, 4, key)
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "state", 12, RECIPE, "", stop=9)
@@ -217,12 +218,12 @@ def test_the_digest_is_of_all_rows_in_order(seed):
     rows = np.random.default_rng(seed).integers(0, 9, (50, 3)).astype(np.uint16)
     changed = rows.copy()
     changed[-1, -1] += 1
-    assert digest(rows, 7) == digest(Rows(rows[:20], rows[20:])) != digest(changed)
+    assert sha256(rows, 7) == sha256(Rows(rows[:20], rows[20:])) != sha256(changed)
 
 
 def losses(folder, n=3, checkpoint=True):
     """Three generations of accumulate in a store: the losses of every training step and the held-out loss."""
-    fit = language.pretrain("llama-tiny", V, L, RECIPE, checkpoint=folder / "state" if checkpoint else None)
+    fit = language.LanguageFit("llama-tiny", V, L, RECIPE, checkpoint=folder / "state" if checkpoint else None)
     rng, real = np.random.default_rng(5), Rows(corpus())
     with contextlib.ExitStack() as stack:
         if checkpoint:
@@ -237,8 +238,8 @@ def slowly(folder, tell):
     torch.set_num_threads(1)
     train, decode = language.train, decoding.decode
 
-    def late(recipe_of, loss, batch, *rest, **options):
-        return train(recipe_of, loss, lambda step: (time.sleep(0.03), batch(step))[1], *rest, every=4, **options)
+    def late(model, loss, *rest, **options):
+        return train(model, lambda *batch: (time.sleep(0.03), loss(*batch))[1], *rest, every=4, **options)
 
     def slow(model, n, length, pick, *rest):
         tell.send("between")
@@ -279,41 +280,6 @@ def test_killed_anywhere_the_rerun_has_bit_identical_losses(tmp_path):
         seen.add((target, (tmp_path / "state").exists()))
     assert ("training", True) in seen
     assert losses(tmp_path) == losses(tmp_path / "plain", checkpoint=False)
-
-
-def one_of_two(rank, port, tell):
-    """In a process of its own: train as one of two, which divide every batch; the first tells what it found."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    torch.set_num_threads(1)
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(cpu=True)
-    fit = language.pretrain("llama-tiny", V, L, RECIPE, accelerator=accelerator)
-    model = fit(corpus(n=65), np.random.default_rng(2))
-    if accelerator.is_main_process:
-        tell.send((accelerator.num_processes, model.losses))
-
-
-def test_two_processes_train_like_one_within_float_error():
-    """accelerate over gloo on the CPU; parts of a batch count as many tokens as they hold, also where one has no row."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    hear, tell = support.SPAWN.Pipe(duplex=False)
-    workers = [support.spawned(one_of_two, rank, port, tell) for rank in range(2)]
-    tell.close()
-    world, found = hear.recv()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert world == 2
-    rng = np.random.default_rng(2)
-    alone = language.pretrain("llama-tiny", V, L, RECIPE)(rows := corpus(n=65), rng).losses
-    (rng := np.random.default_rng(2)).integers(2**63)
-    assert 1 in map(len, order(lengths(rows), RECIPE, rng))  # a batch that leaves one process without a row
-    assert np.allclose(found, alone, rtol=2e-4, atol=1e-5)
-    assert not np.allclose(alone[:-1], alone[1:], rtol=2e-4)
 
 
 IDS = ["GER-14a", "GER-14b", "GER-14c", "GER-14d", "GER-14e"]

@@ -19,13 +19,13 @@ N_FITS = 3
 
 def autoencoder(checkpoint):
     recipe = Recipe(rate=5e-3, epochs=4, batch=32, decay=0.0)
-    return vae.Autoencoding(vae.shape(1, 8), recipe, checkpoint=checkpoint), images.load("digits", 200).train, vae.VAE.save
+    return vae.VAEFit(vae.shape(1, 8), recipe, checkpoint=checkpoint), images.load("digits", 200).train, vae.VAE.save
 
 
 def denoiser(checkpoint):
     graph, rows = conformers.load("enumerated", 8, 4, 7)
     recipe = Recipe(rate=1e-2, batch=8, decay=0.0)
-    train = molecules.Diffusing(
+    train = molecules.DiffusionFit(
         molecules.Graphs(graph, 1.1), rows[0], 24, recipe, hidden=16, steps=4, eta=0.0, checkpoint=checkpoint
     )
     return train, rows, molecules.Diffusion.save
@@ -49,8 +49,8 @@ def slowly(kind, folder, ready):
     module = KINDS[kind][0]
     plain = module.train
 
-    def train(network, loss, batch, *rest, **options):
-        return plain(network, loss, lambda step: (time.sleep(0.02), batch(step))[1], *rest, every=4, **options)
+    def train(network, loss, *rest, **options):
+        return plain(network, lambda *given: (time.sleep(0.02), loss(*given))[1], *rest, every=4, **options)
 
     module.train = train
     ready.set()

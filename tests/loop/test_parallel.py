@@ -60,7 +60,7 @@ def test_results_come_in_the_order_of_the_jobs(tmp_path):
 
 def test_one_process_is_the_caller_and_none_is_refused():
     assert parallel.each(pid, [(1,), (2,)], 1) == [os.getpid()] * 2
-    assert parallel.each(pid, [], 1) == []
+    assert parallel.each(pid, [], 1) == parallel.each(pid, [], 2) == []
     for processes in (0, -1):
         with pytest.raises(ValueError, match=f"processes must be at least 1; got {processes}"):
             parallel.each(pid, [(1,)], processes)
@@ -74,6 +74,40 @@ def test_an_error_keeps_its_type_and_text(processes):
 
     with pytest.raises(KeyError, match="row 1 has no label"):
         parallel.each(work, [(0,), (1,), (2,)], processes)
+
+
+def test_after_an_error_nothing_more_begins(tmp_path):
+    """Two of forty are under way when the first fails; the executor has handed out one or two more."""
+
+    def work(place):
+        (tmp_path / str(place)).touch()
+        if place == 0:
+            raise ArithmeticError("as told")
+        time.sleep(0.5)
+
+    with pytest.raises(ArithmeticError, match="as told"):
+        parallel.each(work, [(place,) for place in range(40)], 2)
+    begun = len(list(tmp_path.iterdir()))
+    time.sleep(1)
+    assert len(list(tmp_path.iterdir())) == begun <= 6
+
+
+def test_an_error_that_the_caller_alone_knows_comes_back():
+    class Refused(Exception):
+        pass
+
+    def work(place):
+        raise Refused(f"place {place}", lambda: place)  # pickle knows neither the class nor the function
+
+    with pytest.raises(Refused, match="place 1"):
+        parallel.each(work, [(1,), (2,)], 2)
+
+
+def test_a_chapter_uses_the_threads_of_its_job(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert (parallel.cores(), parallel.cores("cuda")) == (3, 1)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert parallel.cores() == os.cpu_count()
 
 
 def test_a_killed_worker_ends_the_call(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from collapse_utils import feedback_loop
 from collapse_utils.regimes import accumulate_subsample
-from collapse_utils.store import StoreError, load_arrays, resumable, save_arrays
+from collapse_utils.store import StoreError, kept, load_arrays, resumable, save_arrays
 from tests import support
 
 
@@ -116,4 +116,17 @@ def test_a_disk_without_room_is_refused_before_the_first_fit(tmp_path):
         run.__enter__()
     assert not fitted
     with resumable(tmp_path / "run", lambda data, rng: data, {}, room=1000):
+        pass
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path):
+    def fit(data, rng):
+        return data
+
+    with kept("", "run", fit, {}) as plain:
+        assert plain is fit
+    with kept(str(tmp_path), "run", fit, {"seed": 1}) as stored:
+        assert stored is not fit
+    assert (tmp_path / "run" / "settings.json").exists()
+    with pytest.raises(StoreError, match="holds another run"), kept(str(tmp_path), "run", fit, {"seed": 2}):
         pass

@@ -27,7 +27,7 @@ def test_embedded_sets_are_the_known_ones(name, shape):
     x, y = corpora.load(name)
     assert x.shape == shape
     assert y.shape == shape[:1]
-    assert corpora.fingerprint(name) == corpora.SHA256[name]
+    assert corpora.sha256(name) == corpora.SHA256[name]
     with pytest.raises(ValueError, match="read-only"):
         x[0] = 0
 

@@ -37,7 +37,7 @@ def graphs(known):
 
 def fit(graphs, slots, **changes):
     recipe = Recipe(rate=1e-2, batch=16, decay=0.0)
-    return molecules.Diffusing(graphs, slots, **({"n_steps": 30, "recipe": recipe, "hidden": 16, "steps": 10} | changes))
+    return molecules.DiffusionFit(graphs, slots, **({"n_steps": 30, "recipe": recipe, "hidden": 16, "steps": 10} | changes))
 
 
 # the network

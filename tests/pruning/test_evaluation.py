@@ -143,7 +143,7 @@ def test_documentation_is_read_without_importing_and_without_examples():
     (text,) = docstrings.read(["numpy/linalg/_linalg.py"])
     assert "Compute the determinant" in text
     assert ">>>" not in text
-    assert docstrings.fingerprint([text]) == docstrings.fingerprint(docstrings.read(["numpy/linalg/_linalg.py"]))
+    assert docstrings.sha256([text]) == docstrings.sha256(docstrings.read(["numpy/linalg/_linalg.py"]))
     assert "numpy/linalg/_linalg.py" in docstrings.names()
     with pytest.raises(OSError, match="must be installed; got another version of numpy"):
         docstrings.read(["numpy/nothing.py"])
