@@ -8,7 +8,7 @@ the stored evidence, so that every published verdict can be recomputed.
 import functools
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -176,43 +176,72 @@ def _columns(predicted: Any, rival: Any, at: Any = None) -> dict:
     return {name: np.atleast_1d(np.asarray(column, float)).tolist() for name, column in columns.items()}
 
 
+class Curve(NamedTuple):
+    """The columns of a rule and its evidence, (k,) each: what the rule allows, and by how much the run goes beyond that."""
+
+    mean: np.ndarray
+    se: np.ndarray
+    predicted: np.ndarray
+    rival: np.ndarray
+    gap: np.ndarray  # between what is claimed and its rival
+    loose: np.ndarray  # what the rule forgives without noise: its band and its tolerance
+    slack: np.ndarray  # what it forgives in all
+    excess: np.ndarray  # beyond the slack: a positive one fails
+    seen: np.ndarray  # by how much the rival is beyond the slack: a positive one tells them apart
+
+
+def curve(rule: dict, evidence: dict) -> Curve:
+    """Return the columns of a rule of the kinds `equal`, `below` and `slope`."""
+    keys = ("mean", "se", "predicted", "rival")
+    mean, se, predicted, rival = (np.broadcast_to(evidence[key], len(evidence["mean"])) for key in keys)
+    loose = rule.get("band", 0.0) * np.abs(predicted) + rule.get("tolerance", 0.0)
+    slack = loose + quantile(rule, len(mean), evidence["n"] - 1) * se
+    if rule["kind"] == "below":  # the rival must break the bound by so much that a run following it would have failed
+        gap, excess = rival - predicted, mean - predicted - slack
+        return Curve(mean, se, predicted, rival, gap, loose, slack, excess, gap - 2 * slack)
+    gap, excess = np.abs(rival - predicted), np.abs(mean - predicted) - slack
+    return Curve(mean, se, predicted, rival, gap, loose, slack, excess, np.abs(mean - rival) - slack)
+
+
+def quantile(rule: dict, k: int, free: Any) -> Any:
+    """Return how many standard errors the rule forgives in each of k columns, with so many degrees of freedom; without any, none.
+
+    Student's quantile at the rule's false alarm, divided by the columns (Bonferroni) and, but for `below`, by the two sides.
+    """
+    if "false_alarm" not in rule or not np.all(np.greater(free, 0)):
+        return 0.0
+    return -stdtrit(free, rule["false_alarm"] / k / (1 if rule["kind"] == "below" else 2))
+
+
+def ascents(rule: dict, pairs: int, n: int) -> int:
+    """Return in how many of n seeds each pair of an `ordered` rule must ascend; if no number of n will do, of how many seeds."""
+    level = rule["false_alarm"] / pairs
+    enough = np.flatnonzero(bdtr(n - np.arange(n + 1), n, 0.5) <= level)  # P(at least so many ascents by chance)
+    return int(enough[0]) if len(enough) else int(np.ceil(-np.log2(level)))
+
+
 def _decide_curve(rule: dict, evidence: dict) -> tuple[str, str]:
-    mean, se, predicted, rival = (
-        np.broadcast_to(evidence[key], len(evidence["mean"])) for key in ("mean", "se", "predicted", "rival")
-    )
-    n, k = evidence["n"], len(mean)
-    one_sided = rule["kind"] == "below"
-    level = rule["false_alarm"] / k / (1 if one_sided else 2) if "false_alarm" in rule else None
-    noise = -stdtrit(n - 1, level) * se if level and n > 1 else 0.0 * se
-    slack = noise + rule.get("band", 0.0) * np.abs(predicted) + rule.get("tolerance", 0.0)
-    if one_sided:  # the rival must break the bound by so much that a run following it would have failed
-        excess, seen = mean - predicted - slack, rival - predicted - 2 * slack
-    else:
-        excess, seen = np.abs(mean - predicted) - slack, np.abs(mean - rival) - slack
-    worst, clearest = int(np.argmax(excess)), int(np.argmax(seen))
-    verdict = "fails" if excess[worst] > 0 else "inconclusive" if seen[clearest] <= 0 else "holds"
+    found, n, k = curve(rule, evidence), evidence["n"], len(evidence["mean"])
+    worst, clearest = int(np.argmax(found.excess)), int(np.argmax(found.seen))
+    verdict = "fails" if found.excess[worst] > 0 else "inconclusive" if found.seen[clearest] <= 0 else "holds"
     i = clearest if verdict == "holds" else worst
-    relation = "bound" if one_sided else "predicted"
-    summary = f"{mean[i]:.4g} ± {slack[i]:.2g}, {relation} {predicted[i]:.4g}, rival {rival[i]:.4g}"
+    relation = "bound" if rule["kind"] == "below" else "predicted"
+    summary = f"{found.mean[i]:.4g} ± {found.slack[i]:.2g}, {relation} {found.predicted[i]:.4g}, rival {found.rival[i]:.4g}"
     if "at" in evidence:
-        summary += (
-            f" (at {evidence['at'][i]:g}, worst of {k})" if k > 1 and verdict == "fails" else f" (at {evidence['at'][i]:g})"
-        )
+        summary += f" (at {evidence['at'][i]:g}{f', worst of {k}' if k > 1 and verdict == 'fails' else ''})"
     if verdict == "inconclusive":
-        gap = np.abs(rival - predicted).max()
-        need = f"{int(np.ceil(n * (2 * noise.max() / gap) ** 2))} replicates" if noise.max() > 0 < gap else "another rival"
+        gap, noise = np.abs(found.rival - found.predicted).max(), (found.slack - found.loose).max()
+        need = f"{int(np.ceil(n * (2 * noise / gap) ** 2))} replicates" if noise > 0 < gap else "another rival"
         summary += f"; cannot tell them apart, would need {need}"
     return verdict, summary
 
 
 def _decide_order(rule: dict, evidence: dict) -> tuple[str, str]:
     n, wins = evidence["n"], np.asarray(evidence["wins"])
-    level = rule["false_alarm"] / len(wins)
-    chance_of_wins = bdtr(n - wins, n, 0.5)  # P(at least so many ascents by chance)
-    chance_of_losses = bdtr(wins, n, 0.5)
-    verdict = "fails" if (chance_of_losses <= level).any() else "holds" if (chance_of_wins <= level).all() else "inconclusive"
+    needs = ascents(rule, len(wins), n)
+    verdict = "fails" if (n - wins >= needs).any() else "holds" if (wins >= needs).all() else "inconclusive"
     pairs = zip(evidence["groups"], evidence["groups"][1:], wins, strict=False)
     summary = "; ".join(f"{a} < {b} in {w} of {n} seeds" for a, b, w in pairs)
     if verdict == "inconclusive":
-        summary += f"; needs {int(np.ceil(-np.log2(level)))} seeds in agreement"
+        summary += f"; needs {needs} of {n}" if needs <= n else f"; needs at least {needs} seeds"
     return verdict, summary

@@ -12,7 +12,7 @@ from math import ceil, inf
 import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
-from scipy.special import bdtr, bdtri, fdtri, ndtri, stdtrit
+from scipy.special import bdtr, bdtri, fdtri, ndtri
 
 from collapse_utils import claims
 from workflow import chapters, costs, sentences
@@ -49,17 +49,13 @@ def needed(rule: dict, evidence: dict, fixed: bool = False) -> float:
 
 def _size(rule: dict, evidence: dict, fixed: bool, sure: bool) -> float:
     """The fewest replicates at which one column tells claim and rival apart: whatever the truth, or if the claim is right."""
-    n, k = evidence["n"], len(evidence["mean"])
-    se, predicted, rival = (np.broadcast_to(evidence[key], k) for key in ("se", "predicted", "rival"))
-    gap = rival - predicted if rule["kind"] == "below" else np.abs(rival - predicted)
-    level = rule["false_alarm"] / k / (1 if rule["kind"] == "below" else 2)
-    loose = rule.get("band", 0.0) * np.abs(predicted) + rule.get("tolerance", 0.0)
+    n, k, found = evidence["n"], len(evidence["mean"]), claims.curve(rule, evidence)
 
     def decided(m: int) -> bool:
         free = (n if fixed else m) - 1
-        error = se * np.sqrt(n / m * fdtri(free, n - 1, 1 - MISS / k))  # it may be that large, for all that n samples tell
-        slack = loose - stdtrit(free, level) * error
-        return bool((gap > (2 * slack if sure else slack - ndtri(MISS) * error)).any())
+        error = found.se * np.sqrt(n / m * fdtri(free, n - 1, 1 - MISS / k))  # it may be that large, for all that n samples tell
+        slack = found.loose + claims.quantile(rule, k, free) * error
+        return bool((found.gap > (2 * slack if sure else slack - ndtri(MISS) * error)).any())
 
     return bisect_left(range(MOST), True, lo=2, key=decided) if decided(MOST) else inf
 

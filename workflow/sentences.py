@@ -8,7 +8,6 @@ from string import Formatter
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, stdtrit
 
 from collapse_utils import claims
 
@@ -100,33 +99,19 @@ def _minus(text: str) -> str:
 
 def _column(rule: dict, evidence: dict, verdict: str) -> dict:
     """The numbers of one column: the worst where a claim fails, else the one that tells it from its rival most clearly."""
-    mean, se, predicted, rival = (
-        np.broadcast_to(evidence[name], len(evidence["mean"])) for name in ("mean", "se", "predicted", "rival")
-    )
-    n, k, below = evidence["n"], len(mean), rule["kind"] == "below"
-    level = rule["false_alarm"] / k / (1 if below else 2) if "false_alarm" in rule and n > 1 else 0.5
-    loose = rule.get("band", 0.0) * np.abs(predicted) + rule.get("tolerance", 0.0)
-    slack = loose - stdtrit(max(n - 1, 1), level) * se
-    if below:
-        gap, excess, room = rival - predicted, mean - predicted - slack, 2
-    else:
-        gap, excess, room = np.abs(rival - predicted), np.abs(mean - predicted) - slack, 1
-    seen = gap - 2 * slack if below else np.abs(mean - rival) - slack
-    nearest = gap / np.maximum(slack, 1e-200)  # where it is least open
-    i = int(np.argmax({"fails": excess, "holds": seen, "inconclusive": nearest}[verdict]))
-    columns = {"mean": mean, "slack": slack, "predicted": predicted, "bound": predicted, "rival": rival}
+    curve, n, k = claims.curve(rule, evidence), evidence["n"], len(evidence["mean"])
+    nearest = curve.gap / np.maximum(curve.slack, 1e-200)  # where it is least open
+    i = int(np.argmax({"fails": curve.excess, "holds": curve.seen, "inconclusive": nearest}[verdict]))
+    columns = {name: getattr(curve, name) for name in ("mean", "slack", "predicted", "rival")} | {"bound": curve.predicted}
     columns["at"] = np.broadcast_to(evidence.get("at", np.arange(1, k + 1)), k)
-    found = {name: float(column[i]) for name, column in columns.items()}
-    return found | {"i": i, "n": n, "k": k, "noisy": bool((gap > room * loose).any())}
+    noisy = bool((curve.gap > (2 if rule["kind"] == "below" else 1) * curve.loose).any())
+    return {name: float(column[i]) for name, column in columns.items()} | {"i": i, "n": n, "k": k, "noisy": noisy}
 
 
 def _order(rule: dict, evidence: dict) -> dict:
     """The ascents of an order, and how many of them the test asks for: where n are too few, of so many replicates."""
     n, wins = evidence["n"], evidence["wins"]
-    level = rule["false_alarm"] / len(wins)
-    enough = np.flatnonzero(bdtr(n - np.arange(n + 1), n, 0.5) <= level)
-    needs = int(enough[0]) if len(enough) else math.ceil(-math.log2(level))
-    return {"wins": wins, "fewest": min(wins), "needs": needs, "n": n, "i": 0, "k": len(wins)}
+    return {"wins": wins, "fewest": min(wins), "needs": claims.ascents(rule, len(wins), n), "n": n, "i": 0, "k": len(wins)}
 
 
 def _distinct(text: str, known: dict) -> str:
