@@ -1,4 +1,6 @@
-"""The theory lab: a widget of _static/lab.js on a page, with a still figure for readers without scripts."""
+"""The theory lab: a widget of _static/lab on a page, with a still figure for readers without scripts."""
+
+import re
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -7,9 +9,16 @@ from sphinx.util.docutils import SphinxDirective
 from collapse_book import chapter as chapter_page
 from collapse_book.drawing import raw
 
-WIDGETS = {"regimes": "one loop, four regimes", "mixture": "help, hurt, floor", "chain": "twenty Gaussian chains"}
-FILES = ("lab.js", "lab.css")  # only pages with a widget load them
-MARK = 'class="lab docutils container"'  # of such a page
+WIDGETS = {  # each with a script of its name
+    "regimes": "one loop, four regimes",
+    "mixture": "help, hurt, floor",
+    "chain": "twenty Gaussian chains",
+    "sampler": "the steps of a sampler",
+    "tails": "a cut tail and some real rows",
+    "signal": "a signal through a deep network",
+}
+STYLE, ENGINE = "lab.css", "lab/engine.js"  # only pages with a widget load them
+MARK = re.compile(r'class="lab docutils container" id="lab-(\w+)"')  # of a widget on a page
 
 
 class Lab(SphinxDirective):
@@ -35,8 +44,8 @@ class Lab(SphinxDirective):
 
 
 def on_page_context(app, pagename, templatename, context, doctree):
-    """Load the lab where the page has a widget."""
-    if MARK in context.get("body", ""):
-        script, style = FILES
-        app.add_js_file(script)
-        app.add_css_file(style)
+    """Load the lab's engine and the scripts of the page's widgets."""
+    if found := MARK.findall(context.get("body", "")):
+        app.add_css_file(STYLE)
+        for script in (ENGINE, *(f"lab/{name}.js" for name in found)):
+            app.add_js_file(script)
