@@ -66,7 +66,8 @@ const sampler = {
   },
   draw(width, { n_fits: n }, { paths, typical }) {
     const chart = frame(width, [1, n], [Math.min(...typical, 0.5) / 1.2, 1.2], "fit n", "variance / the truth's");
-    const lines = Object.keys(NAMES).map((name) => chart.line(paths[name], `stroke="${COLOURS[name]}" stroke-width="2.5"`));
+    const wide = { accumulate_subsample: 7 }; // nearly the same as accumulate
+    const lines = ["accumulate_subsample", "mixture", "replace", "accumulate"].map((name) => chart.line(paths[name], `stroke="${COLOURS[name]}" stroke-width="${wide[name] ?? 2.5}" opacity="${wide[name] ? 0.5 : 1}"`));
     return chart.wrap(lines.join("") + chart.line(typical, `stroke="${COLOURS.replace}" stroke-width="1.5" stroke-dasharray="6 4"`));
   },
   key: `<p class="key">${Object.entries(NAMES).map(([name, words]) => `<span>${swatch(name)} ${words}</span>`).join("")}<span>dashed: a typical chain under replace</span></p>`,

@@ -71,7 +71,7 @@ const signal = {
   say({ gain, depth }, { c_w, kernel, gaussian, haar }) {
     const last = kernel[depth - 1], ratio = last / kernel[0], per = (v) => (v > 10 ? `${fmt(100 * v, 2)} %, too much for a theory of small differences` : `${fmt(100 * v, 2)} %`);
     const fate = ratio > 10 ? "grows" : ratio < 0.1 ? "fades" : "lives";
-    return [`With the weight variance ${fmt(c_w, 4)}${gain === 1 ? ", the critical one," : ""} the signal ${fate}: its mean square is ${fmt(last)} in layer ${depth}, ${fmt(kernel[0])} in the first.`, `There two networks with Gaussian weights differ by ${per(gaussian[depth - 1])} (one standard deviation), with orthogonal weights by ${per(haar[depth - 1])}.`, ...(gaussian[depth - 1] > 0.5 ? ["The bands are to leading order in one over the width, which differences of more than a half outrun: take wider or shallower networks."] : [])];
+    return [`With the weight variance ${fmt(c_w, 4)}${gain === 1 ? ", the critical one," : ""} the signal ${fate}: its mean square is ${fmt(last)} in layer ${depth}, ${fmt(kernel[0])} in the first.`, `There networks with Gaussian weights scatter around it by ${per(gaussian[depth - 1])} (one standard deviation), those with orthogonal weights by ${per(haar[depth - 1])}.`, ...(gaussian[depth - 1] > 0.5 ? ["The bands are to leading order in one over the width, which differences of more than a half outrun: take wider or shallower networks."] : [])];
   },
   draw(width, { depth }, { kernel, gaussian, haar }) {
     const most = (spreads, sign) => kernel.map((k, l) => k * Math.exp(sign * 2 * Math.min(spreads[l], 1.5)));
