@@ -12,7 +12,16 @@ function zeta(s, q = 1) { // Hurwitz's, by Euler and Maclaurin
   return sum;
 }
 const LEGENDRE = legendre(16);
-function zipf(beta, cut, exact) { // [p, weight, whether its rank is at most the cut]; a stretch of ranks has sixteen nodes an octave
+const known = new Map(); // kept while the share moves
+function zipf(beta, cut, exact) {
+  const key = [beta, cut, exact].join();
+  if (!known.has(key)) {
+    known.clear();
+    known.set(key, nodes(beta, cut, exact));
+  }
+  return known.get(key);
+}
+function nodes(beta, cut, exact) { // p, the mass and whether the rank is at most the cut; a stretch of ranks has sixteen an octave
   const all = zeta(beta), edges = [LAST, ...(cut > exact ? [cut] : [])], p = [], weight = [], low = [];
   for (let rank = 1; rank <= exact; rank++) { p.push(rank ** -beta / all); weight.push(1); low.push(rank <= cut); }
   for (let k = 0; k < Math.ceil(Math.log2(LAST / exact)); k++) edges.push(exact * 2 ** k);
@@ -25,18 +34,18 @@ function zipf(beta, cut, exact) { // [p, weight, whether its rank is at most the
     }
   });
   p.push(LAST ** -beta / all); weight.push(zeta(beta, LAST) * LAST ** beta); low.push(false);
-  return { p, weight, low };
+  return { p: Float64Array.from(p), mass: Float64Array.from(p, (v, k) => v * weight[k]), low };
 }
 Object.assign(laws, {
   // The test error after each number of rows, a share `real` of them from the whole law, the others from the law cut after a rank.
-  unseen(counts, beta, cut, real, exact = 1000) {
-    const { p, weight, low } = zipf(beta, cut, exact);
+  unseen(counts, beta, cut, real, exact = 200) {
+    const { p, mass, low } = zipf(beta, cut, exact);
     let head = 0;
-    p.forEach((v, k) => { if (low[k]) head += weight[k] * v; });
+    for (let k = 0; k < p.length; k++) if (low[k]) head += mass[k];
     const miss = p.map((v, k) => Math.log1p(-(real * v + (low[k] ? ((1 - real) * v) / head : 0))));
     return counts.map((rows) => {
       let error = 0;
-      for (let k = 0; k < p.length; k++) error += weight[k] * p[k] * Math.exp(rows * miss[k]);
+      for (let k = 0; k < p.length; k++) error += mass[k] * Math.exp(rows * miss[k]);
       return error;
     });
   },
@@ -54,7 +63,10 @@ const tails = {
   },
   command: ({ beta, cut }) => `beta=${beta} cut=${cut}`,
   remark: () => "It takes shares of its own.",
-  theory: ({ beta, cut, real }) => ({ clean: laws.unseen(COUNTS, beta, cut, 1), mixed: laws.unseen(COUNTS, beta, cut, real), floored: laws.unseen(COUNTS, beta, cut, 0), floor: laws.beyond(beta, cut) }),
+  theory({ beta, cut, real }) {
+    const [clean, mixed, floored] = [1, real, 0].map((share) => laws.unseen(COUNTS, beta, cut, share));
+    return { clean, mixed, floored, floor: laws.beyond(beta, cut) };
+  },
   say({ beta, cut, real }, { clean, mixed, floored, floor }) {
     const at = COUNTS.findIndex((rows) => rows > 9e5), words = real ? `With ${fmt(100 * real)} % of real rows it is ${fmt(mixed[at])} there, and falls on.` : "With some real rows it would fall on.";
     return [`On real rows ten times as many divide the error by ${fmt(10 ** (1 - 1 / beta))}; at a million it is ${fmt(clean[at])}.`, `If no row goes beyond rank ${fmt(cut, 6)} the error never falls below ${fmt(floor)}, the mass of what was cut; at a million rows it is ${fmt(floored[at])}.`, words];
