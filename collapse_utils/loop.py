@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collapse_utils.rows import size
+from collapse_utils.rows import History, size
 
 
 class Generation(NamedTuple):
@@ -27,7 +27,7 @@ def feedback_loop(
     fit(data, rng) returns a model with sample(n, rng); real is D_0; mix is a regime; rng is a numpy Generator.
     draw(t) is the number of rows sampled for generation t (default: |D_0| every time).
     """
-    history, data = [real], real
+    history, data = History([real]), real
     for t in itertools.count():
         model = fit(data, rng)
         yield Generation(t, data, model)

@@ -1,5 +1,7 @@
-"""Rows: how many, joined, chosen. A data set is an array, a list, a tuple of these, or an Ensemble of data sets."""
+"""Rows: how many, joined, chosen. A data set is an array, a list, a tuple of these, an Ensemble of data sets, or a Summary."""
 
+import functools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +19,78 @@ class Ensemble:
     rows: Any
 
 
+class Summary(ABC):
+    """A data set known by its sufficient statistics alone: what a fit reads of `n` rows (per replicate), in constant memory."""
+
+    n: int
+
+    @abstractmethod
+    def join(self, other: "Summary") -> "Summary":
+        """Return the summary of the rows of both."""
+
+    def subset(self, n: int, rng: np.random.Generator) -> "Summary":
+        """Return the summary of n of the rows, drawn without replacement: by its exact law given this one, where that is known."""
+        raise ValueError(f"subset: {type(self).__name__} knows no law of a part of its rows; run this regime on rows.")
+
+
+class History(list):
+    """[D_0, S_1, …, S_t], whose rows all together stand in one place that grows: a row is copied about twice, not t times.
+
+    Parts are appended and never changed, as the regimes take them.
+    """
+
+    def __init__(self, parts: Sequence[Any] = ()):
+        super().__init__(parts)
+        self._pool, self._pooled = None, 0
+
+    def pool(self) -> Any:
+        """Return the rows of all parts in order, as concat does; what an earlier call returned stays as it is."""
+        for part in self[self._pooled :]:
+            self._pool = _grown(self._pool, part)
+        self._pooled = len(self)
+        return _held(self._pool)
+
+
+@dataclass
+class _Column:
+    """An array with room behind its n rows."""
+
+    room: np.ndarray
+    n: int
+
+
+def _grown(pool: Any, part: Any) -> Any:
+    """A pool with the rows of a part behind its own: of the part's type, its arrays being columns."""
+    if isinstance(part, Ensemble):
+        return Ensemble(_grown(pool and pool.rows, part.rows))
+    if isinstance(part, tuple):
+        return tuple(_grown(column, new) for column, new in zip(pool or (None,) * len(part), part, strict=True))
+    if not isinstance(part, np.ndarray):
+        return part if pool is None else concat([pool, part])
+    if pool is None:
+        return _Column(part, len(part))
+    n, kind = pool.n + len(part), np.result_type(pool.room, part)
+    if n > len(pool.room) or kind != pool.room.dtype:
+        room = np.empty_like(part, kind, shape=(max(n, 3 * pool.n // 2), *part.shape[1:]))
+        room[: pool.n] = pool.room[: pool.n]
+        pool = _Column(room, pool.n)
+    pool.room[pool.n : n] = part
+    return _Column(pool.room, n)
+
+
+def _held(pool: Any) -> Any:
+    """The rows of a pool: views of its columns."""
+    if isinstance(pool, Ensemble):
+        return Ensemble(_held(pool.rows))
+    if isinstance(pool, tuple):
+        return tuple(_held(column) for column in pool)
+    return pool.room[: pool.n] if isinstance(pool, _Column) else pool
+
+
 def size(data: Any) -> int:
     """Return the number of rows of a data set (per replicate in an Ensemble)."""
+    if isinstance(data, Summary):
+        return data.n
     if isinstance(data, Ensemble):
         return size(data.rows)
     return size(data[0]) if isinstance(data, tuple) else len(data)
@@ -27,6 +99,10 @@ def size(data: Any) -> int:
 def concat(parts: Sequence[Any]) -> Any:
     """Return the rows of all parts in order, as the same type as the first part."""
     first = parts[0]
+    if isinstance(parts, History):
+        return parts.pool()
+    if isinstance(first, Summary):
+        return functools.reduce(type(first).join, parts)
     if isinstance(first, Ensemble):
         return Ensemble(concat([part.rows for part in parts]))
     if isinstance(first, tuple):
@@ -44,6 +120,8 @@ def subset(data: Any, n: int, rng: np.random.Generator) -> Any:
     total = size(data)
     if not 0 <= n <= total:
         raise ValueError(f"subset: n must lie between 0 and the data set's {total} rows; got {n}.")
+    if isinstance(data, Summary):
+        return data.subset(n, rng)
     if isinstance(data, Ensemble):
         first = data.rows[0] if isinstance(data.rows, tuple) else data.rows
         keys = rng.random((total, first.shape[1]))  # (N, R)

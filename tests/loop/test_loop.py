@@ -1,12 +1,13 @@
 """The loop and its regimes: endpoints, sizes, and the same first generations in every regime."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from collapse_utils import feedback_loop
+from collapse_utils.language.tokens import Rows
 from collapse_utils.regimes import (
     accumulate,
     accumulate_subsample,
@@ -17,7 +18,7 @@ from collapse_utils.regimes import (
     replace_multiple,
     size_matched,
 )
-from collapse_utils.rows import Ensemble, concat, size, subset
+from collapse_utils.rows import Ensemble, History, Summary, concat, size, subset
 
 
 class Bootstrap:
@@ -106,3 +107,78 @@ def test_rows_of_every_kind():
     assert pair[1] == ["a", "b", "c"]
     with pytest.raises(ValueError, match="between 0 and the data set's 3 rows; got 4"):
         subset(np.arange(3), 4, np.random.default_rng(0))
+
+
+KINDS = {
+    "array": lambda k: np.arange(10.0 * k, 10.0 * k + 4),
+    "wider numbers": lambda k: np.arange(4, dtype=np.int16) if k < 2 else np.arange(4.0) + k / 3,
+    "list": lambda k: [f"{k}-{i}" for i in range(4)],
+    "columns": lambda k: (np.full((4, 2), k), [k] * 4),
+    "replicates": lambda k: Ensemble(np.full((3, 4, 2), float(k)).swapaxes(0, 1)),
+    "labelled replicates": lambda k: Ensemble((np.full((4, 3), k), np.full((4, 3), k / 7))),
+    "token rows": lambda k: Rows(np.full((4, 5), k, np.uint16)),
+}
+
+
+def plain(data):
+    """A data set as lists."""
+    if isinstance(data, Ensemble):
+        return plain(data.rows)
+    return [plain(column) for column in data] if isinstance(data, tuple) else np.asarray(data).tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_history_has_the_rows_of_its_parts_and_leaves_what_it_gave(kind):
+    history, seen = History(), []
+    for k in range(12):
+        history.append(KINDS[kind](k))
+        if k % 3 != 1:  # not at every turn
+            seen.append((concat(history), plain(concat(list(history)))))
+    assert all(type(found) is type(history[0]) for found, _ in seen)
+    assert [plain(found) for found, _ in seen] == [expected for _, expected in seen]
+    assert plain(history[0]) == plain(KINDS[kind](0))
+
+
+@pytest.mark.parametrize("kind", ["array", "replicates"])
+def test_rows_that_are_kept_are_not_copied_again(kind):
+    history, pools = History(), []
+    for k in range(200):
+        history.append(KINDS[kind](k))
+        pools.append(concat(history))
+    rows = [pool.rows if isinstance(pool, Ensemble) else pool for pool in pools]
+    moved = sum(not np.shares_memory(a, b) for a, b in pairwise(rows))
+    assert moved <= np.log(200) / np.log(1.5) + 2
+
+
+class Counts(Summary):
+    """How often each of some states was seen."""
+
+    def __init__(self, counts):
+        self.counts, self.n = counts, int(counts.sum())
+
+    def join(self, other):
+        return type(self)(self.counts + other.counts)
+
+    def sample(self, n, rng):
+        return type(self)(rng.multinomial(n, self.counts / self.n))
+
+
+class Urn(Counts):
+    def subset(self, n, rng):
+        return Urn(rng.multivariate_hypergeometric(self.counts, n))
+
+
+def test_a_summary_takes_the_place_of_rows_in_every_regime_that_knows_its_law():
+    def followed(mix, kind=Counts, draw=None):
+        loop = feedback_loop(lambda data, rng: kind(data.counts), kind(np.array([5, 3, 2])), mix, np.random.default_rng(0), draw)
+        return [size(g.data) for g in islice(loop, 4)]
+
+    assert followed(replace) == [10, 10, 10, 10]
+    assert followed(accumulate) == [10, 20, 30, 40]
+    assert followed(replace_multiple, draw=size_matched(10)) == [10, 20, 30, 40]
+    assert followed(mixture(0.3), Urn) == [10, 10, 10, 10]
+    for mix in (accumulate_subsample, mixture(0.3)):
+        with pytest.raises(ValueError, match="subset: Counts knows no law of a part of its rows; run this regime on rows"):
+            followed(mix)
+    with pytest.raises(ValueError, match="between 0 and the data set's 10 rows; got 11"):
+        subset(Urn(np.array([5, 5])), 11, np.random.default_rng(0))
