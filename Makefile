@@ -10,7 +10,7 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(
 UNKNOWN := $(filter-out $(KNOWN) COLLAPSE_% SNAKEMAKE_%,$(GIVEN))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; known are: $(KNOWN)))
 
-.PHONY: book read run sweep compare cost publish test bench nightly clean help
+.PHONY: book read pdf run sweep compare cost publish test bench nightly clean help
 
 help:            ## say what the verbs do
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/'
@@ -27,6 +27,9 @@ book: $(VENV)/.ready    ## rerun every chapter, judge it, render the book (SCALE
 	@$(RUN)
 
 read: $(VENV)/.ready    ## render the book with its published outputs, execute nothing
+	@$(RUN)
+
+pdf: $(VENV)/.ready     ## the same in one file, _build/model-collapse.pdf (needs Chromium)
 	@$(RUN)
 
 run: $(VENV)/.ready     ## run chapters: make run CHAPTER=linear_models SCALE=smoke P="n_generations=20 seed=3" (DECIDE=10: and again with more replicates where a verdict needs them, in ten minutes at most; EXECUTOR=slurm: on a cluster)

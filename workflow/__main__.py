@@ -1,4 +1,4 @@
-"""The verbs behind the Makefile: python -m workflow book | read | run | sweep | compare | cost | publish (see --help)."""
+"""The verbs behind the Makefile: python -m workflow book | read | pdf | run | sweep | compare | cost | publish (see --help)."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import pkgutil
 import sys
 
 from collapse_utils.params import ParameterError
-from workflow import chapters, check, compare, costs, engine, files, gather, power, publish, render, sweeps, verdicts
+from workflow import chapters, check, compare, costs, engine, files, gather, pdf, power, publish, render, sweeps, verdicts
 from workflow.execute import ExecutionError
 
 EXECUTOR = "snakemake_executor_plugin_"
@@ -14,6 +14,7 @@ EXECUTOR = "snakemake_executor_plugin_"
 USED = {  # what each verb takes
     "book": ("scale", "chapter", "set", "cores", "executor", "gpus"),
     "read": (),
+    "pdf": (),
     "run": ("scale", "chapter", "set", "decide", "cores", "executor", "gpus"),
     "sweep": ("sweep", "cores", "executor", "gpus"),
     "compare": ("a", "b"),
@@ -45,9 +46,16 @@ def main() -> int:
     )
     parser.add_argument("--b", default="", help="the build to compare it with")
     args = parser.parse_args()
-    verb = {"book": book, "read": read, "run": run, "sweep": sweep, "compare": compare_two, "cost": cost, "publish": publish_all}[
-        args.verb
-    ]
+    verb = {
+        "book": book,
+        "read": read,
+        "pdf": paper,
+        "run": run,
+        "sweep": sweep,
+        "compare": compare_two,
+        "cost": cost,
+        "publish": publish_all,
+    }[args.verb]
     try:
         _check(args)
         if args.verb in ("cost", "compare"):  # they execute nothing, and may look on while a sweep runs
@@ -86,7 +94,7 @@ def _check(args) -> None:
             f"EXECUTOR must be one of those installed, {', '.join(installed)}; got {args.executor!r}; others: pip install snakemake-executor-plugin-<name>."
         )
     args.scale = args.scale or "smoke"
-    if args.verb in ("book", "read"):
+    if args.verb in ("book", "read", "pdf"):
         check.pages()
 
 
@@ -122,6 +130,16 @@ def read(args) -> int:
     if status == 0:
         print("The book: _build/html/index.html")
     return status
+
+
+def paper(args) -> int:
+    """Print the book, as `read` renders it, into one PDF."""
+    if status := read(args):
+        return status
+    target = chapters.ROOT / "_build" / pdf.TARGET
+    sheets = pdf.write(chapters.ROOT / "_build" / "html", pdf.contents(chapters.ROOT / "_toc.yml"), target)
+    print(f"The book on paper: {target.relative_to(chapters.ROOT)}, {sheets} sheets")
+    return 0
 
 
 def run(args) -> int:

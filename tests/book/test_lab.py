@@ -144,9 +144,7 @@ def visit(built, browser):
 
 
 def test_only_a_page_with_a_widget_loads_the_lab(built):
-    loaded = {
-        name: re.findall(r"_static/(lab[\w/.]+)\?", (built / f"{name}.html").read_text(encoding="utf-8")) for name in PAGES
-    }
+    loaded = {name: re.findall(r"_static/(lab[\w/.]+)\?", (built / f"{name}.html").read_text(encoding="utf-8")) for name in PAGES}
     scripts = [lab.ENGINE, *(f"lab/{name}.js" for name in lab.WIDGETS)]
     assert loaded == {"index": [lab.STYLE, *scripts], "plain": [], "one": [lab.STYLE, lab.ENGINE, "lab/tails.js"]}
     assert {f"lab/{file.name}" for file in STATIC.glob("lab/*")} == set(scripts)
