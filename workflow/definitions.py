@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "collapse_utils"
 ROUNDS = 12  # references are followed so far; a test says that none in the package is further away
+SCOPES = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 MARK = re.compile("⟦(.*?)⟧")  # ⟦module:name⟧ stands for a definition, ⟦module:*⟧ for all of a module
 
 
@@ -146,6 +147,20 @@ def _docstring(statement: ast.AST) -> bool:
     )
 
 
+def _bound(scope: ast.AST) -> set[str]:
+    """The parameters and variables of a function or of a comprehension, not those of the scopes inside it."""
+    found, queue = set(), list(ast.iter_child_nodes(scope))
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        if not isinstance(node, (*SCOPES, ast.ClassDef)):
+            queue += ast.iter_child_nodes(node)
+    return found - {name for node in ast.walk(scope) if isinstance(node, ast.Global) for name in node.names}
+
+
 class _Writer:
     """Writes a syntax tree as text, the same for every version of Python: without docstrings, empty fields, imports of ours.
 
@@ -165,8 +180,16 @@ class _Writer:
             return ""
         if isinstance(node, ast.Name | ast.Attribute) and (reference := self._reference(node)):
             return reference
-        fields = (f"{name}={self.write(value)}" for name, value in ast.iter_fields(node) if value is not None and value != [])
+        within = self._within(node) if isinstance(node, SCOPES) else self
+        outside = ("args", "decorator_list", "returns", "iter")  # of a scope, what is not of it alone
+        filled = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+        fields = (f"{name}={(self if name in outside else within).write(value)}" for name, value in filled)
         return f"{type(node).__name__}({', '.join(fields)})"
+
+    def _within(self, node: ast.AST) -> "_Writer":
+        """The writer of what stands in a scope: its parameters and variables are no definitions of ours."""
+        bound = _bound(node)
+        return _Writer(self.package, {name: path for name, path in self.scope.items() if name not in bound}, self.outside)
 
     def _dropped(self, node):
         """Whether a node is an import that its references make superfluous."""

@@ -236,6 +236,25 @@ def test_statements_of_a_module_and_mutual_references_count():
     assert set(inputs(source)["uses"]) == {"laws.even", "laws.odd"}
 
 
+def test_a_parameter_or_variable_named_like_a_definition_is_none():
+    """And one that is so named in a scope inside leaves the others alone."""
+
+    def marks(source):
+        package = definitions.Package({"collapse_utils.m": f"def law(x):\n    return x\n\n\n{source}"})
+        return re.findall("⟦.*?⟧", package.texts["collapse_utils.m:f"])
+
+    law = ["⟦collapse_utils.m:law⟧"]
+    assert marks("def f(law):\n    return law(1)\n") == []
+    assert marks("def f(*, law=2, **rest):\n    return lambda y: law\n") == []
+    assert marks("def f(x):\n    law = 3\n    return law\n") == []
+    assert marks("def f(x):\n    return [law for law in x]\n") == []
+    assert marks("def f(x):\n    return [law for law in x], law(x)\n") == law
+    assert marks("def f(x):\n    def g(law):\n        return law\n    return law(g)\n") == law
+    assert marks("def f(x, g=law):\n    return g(x)\n") == law
+    assert marks("def f(x):\n    return [y for y in law(x)]\n") == law
+    assert marks("def f(x):\n    global law\n    law = law(x)\n") == law
+
+
 def test_no_reference_is_further_away_than_the_rounds_go():
     package = definitions.package()
 
