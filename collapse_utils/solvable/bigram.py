@@ -47,14 +47,16 @@ def counting(n_letters: int, alpha: float, order: int = 1) -> Callable:
         raise ValueError(f"counting: alpha must be positive (or 0 at order 0) and order 0 or 1; got {alpha} and {order}.")
 
     def fit(data, rng):
-        rows = data.rows.astype(np.int64)  # (n, R, L)
-        context = _context(rows) if order else np.zeros_like(rows)
-        replicate = np.arange(rows.shape[1])[:, None]
-        cell = (replicate * (n_letters + 1) + context) * n_letters + rows - 1
-        counts = np.bincount(cell.ravel(), minlength=rows.shape[1] * (n_letters + 1) * n_letters)
-        counts = counts.reshape(rows.shape[1], n_letters + 1, n_letters)
-        counts = counts if order else np.repeat(counts.sum(axis=1, keepdims=True), n_letters + 1, axis=1)
-        return Ngram((counts + alpha) / (counts.sum(axis=-1, keepdims=True) + n_letters * alpha), rows.shape[2])
+        replicates, length = data.rows.shape[1:]
+        first = np.arange(replicates) * (n_letters + 1) * n_letters  # of a replicate's cells
+        counts = np.zeros(replicates * (n_letters + 1) * n_letters, int)
+        for t in range(length):  # position by position: the memory is that of one letter a document
+            context = data.rows[..., t - 1].astype(int) if order and t else 0
+            cell = first + context * n_letters + data.rows[..., t] - 1
+            counts += np.bincount(cell.ravel(), minlength=len(counts))
+        counts = counts.reshape(replicates, n_letters + 1, n_letters)
+        counts = counts if order else np.repeat(counts[:, :1], n_letters + 1, axis=1)
+        return Ngram((counts + alpha) / (counts.sum(axis=-1, keepdims=True) + n_letters * alpha), length)
 
     return fit
 

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from scipy.stats import t as student
+from scipy.stats import binom, t as student
 
 from collapse_utils import claims, feedback_loop
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
@@ -64,6 +64,35 @@ def test_the_first_excess_is_the_sum_over_all_data_sets(seed):
     stacked = theory.first_excess(a, np.stack([a, table(seed + 1, 2)]), n, length, ALPHA)
     assert np.isclose(stacked[0], exact)
     assert not np.isclose(stacked[1], exact)
+
+
+def test_the_excess_after_reading_another_language_is_the_sum_over_all_its_data_sets(seed):
+    """Two documents of three letters out of three: 729 data sets, fitted side by side, drawn from b and judged on a."""
+    a, b = table(seed), table(seed + 1)
+    letters, law = zip(*documents(b, 3), strict=True)
+    pairs = np.array(list(itertools.product(range(len(letters)), repeat=2)))  # (729, 2)
+    model = counting(3, ALPHA)(Ensemble(np.array(letters, np.uint16)[pairs.T]), None)
+    total = np.array(law)[pairs].prod(axis=1) @ theory.excess(a, model.table, 3)
+    assert np.isclose(theory.first_excess(a, b, 2, 3, ALPHA), total, rtol=1e-10)
+    assert not np.isclose(theory.first_excess(a, a, 2, 3, ALPHA), total, rtol=1e-3)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_counts_of_steps_are_those_of_a_loop_over_letters(order, seed):
+    rows = np.random.default_rng(seed).integers(1, 4, (6, 2, LENGTH), dtype=np.uint16)
+    model = counting(3, ALPHA, order)(Ensemble(rows), None)
+    for replicate in range(2):
+        counts = np.zeros((4, 3))
+        for document in rows[:, replicate].tolist():
+            for context, letter in zip([0, *document[:-1]], document, strict=True):
+                counts[context if order else slice(None), letter - 1] += 1
+        assert np.allclose(model.table[replicate], (counts + ALPHA) / (counts.sum(axis=1, keepdims=True) + 3 * ALPHA))
+
+
+def test_binomial_probabilities_are_scipy_s_at_the_ends_too():
+    q = np.array([[0.0, 1e-9, 0.3], [0.5, 1 - 1e-9, 1.0]])
+    for n in (1, 20, 700):
+        assert np.allclose(theory._binomial(n, q), binom.pmf(np.arange(n + 1), n, q[..., None]), rtol=1e-9, atol=1e-300)
 
 
 def test_many_documents_lose_half_a_nat_a_parameter(seed):
