@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument(
         "--chapter", default="", help="a chapter's name, the beginning of it, or its number in the book; several with commas"
     )
-    parser.add_argument("--set", default="", help='parameters, e.g. "n_generations=20 seed=3"')
+    parser.add_argument("--set", action="append", default=[], help='parameters, e.g. "n_generations=20 seed=3"; may be repeated')
     parser.add_argument("--decide", default="", help="minutes a chapter for reruns with as many replicates as a verdict needs")
     parser.add_argument("--sweep", default="", help="a file of sweeps/ by its name, or any file by its path")
     parser.add_argument("--cores", default="", help="cores here (if not given, all); on a cluster, jobs at a time")
@@ -46,6 +46,7 @@ def main() -> int:
     )
     parser.add_argument("--b", default="", help="the build to compare it with")
     args = parser.parse_args()
+    args.set = " ".join(filter(None, args.set))
     verb = {
         "book": book,
         "read": read,
