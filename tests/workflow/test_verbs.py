@@ -32,7 +32,7 @@ from workflow import __main__ as main
         (["cost", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
         (["book", "--scale", "nope"], "scale must be one of smoke, laptop, gpu, paper; got 'nope'"),
         (["run", "--chapter", "linear_models", "--set", "d=5 d=6"], "d is given twice, the second time as '6'; give it once"),
-        (["run", "--chapter", "linear_models", "--set", "d=5", "--set", "n_generatons=20"], "n_generatons"),
+        (["run", "--chapter", "linear_models", "--set", "n_generatons=20", "--set", "d=5"], "n_generatons"),
         (["run", "--chapter", "linear_models", "--set", "d=[1,2"], "d: '[1,2' is no value (did not find expected"),
         (["run", "--chapter", "linear_models", "--set", "d=@x"], "d: '@x' is no value (found character"),
         (["run", "--chapter", "linear_models", "--set", "d=2001-13-45"], "d: must be a valid integer; got '2001-13-45' (str)"),
