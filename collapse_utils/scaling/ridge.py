@@ -1,6 +1,7 @@
 """Ridge on rows of which a share carries labels of another truth, many replicates at once (Dohmatob et al. 2024)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,11 +21,6 @@ def ridge(x: np.ndarray, y: np.ndarray, penalty: float, weights: np.ndarray | No
     if n < d:
         return transposed @ np.linalg.solve(x @ transposed + n * penalty * np.eye(n), y)
     return np.linalg.solve(transposed @ x + n * penalty * np.eye(d), transposed @ y)
-
-
-def at_penalty(penalty: float, weights: np.ndarray | None = None) -> Callable:
-    """Return fit(x, y, rng), ridge at this penalty and with these weights of rows, as parts takes it."""
-    return lambda x, y, rng: ridge(x, y, penalty, weights)
 
 
 def ridge_path(x: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
@@ -50,30 +46,6 @@ def power_law(d: int, decay: float) -> np.ndarray:
     return d * scales / scales.sum()
 
 
-def error_given_rows(x: np.ndarray, n_synthetic: int, noise: float, quality: float) -> np.ndarray:
-    """Return the error of least squares on rows x (R, n, d), averaged exactly over label noise and shift: (R,).
-
-    σ² tr G⁻¹ + (c²/d)‖G⁻¹G₂‖², G the Gram matrix of all rows and G₂ that of the last n_synthetic, on an isotropic law with c² = quality.
-    """
-    gram, synthetic = (rows.swapaxes(1, 2) @ rows for rows in (x, x[:, x.shape[1] - n_synthetic :]))
-    inverse = np.linalg.inv(gram)
-    pulled = ((inverse @ synthetic) ** 2).sum(axis=(1, 2))
-    return noise**2 * inverse.trace(axis1=1, axis2=2) + quality / x.shape[2] * pulled
-
-
-def change_by_added(r: int, rng, d: int, n_real: int, n_added: int, noise: float, quality: float) -> np.ndarray:
-    """Return the error of least squares with n_added synthetic rows less that without, (r,), by two fits that share the real rows.
-
-    Isotropic rows, truth 0 (the error does not depend on it), a shift of c² = quality, random signs as in parts.
-    """
-    n = n_real + n_added
-    x, y = rng.standard_normal((r, n, d)), noise * rng.standard_normal((r, n, 1))
-    shift = np.sqrt(quality / d) * rng.choice([-1.0, 1.0], (r, d, 1))
-    y = y + (x @ shift) * (np.arange(n) >= n_real)[:, None]
-    mixed, alone = ridge(x, y, 0.0), ridge(x[:, :n_real], y[:, :n_real], 0.0)
-    return (mixed**2).sum(axis=(1, 2)) - (alone**2).sum(axis=(1, 2))
-
-
 def parts(scales, truth, noise: float, shift, n: int, shares: Sequence[float], fit: Callable) -> Callable:
     """Return experiment(r, rng): bias, variance, mixture and error (r, len(shares)) of fits to mixed rows.
 
@@ -95,3 +67,64 @@ def parts(scales, truth, noise: float, shift, n: int, shares: Sequence[float], f
         return {name: (v**2).sum(axis=1) for name, v in columns.items()}
 
     return experiment
+
+
+def errors(scales, n: int, penalty: float, truth, noise: float, shares: Sequence[float], shift) -> Callable:
+    """Return experiment(r, rng): the error (r, len(shares)) of ridge, as parts has it, with the arguments of its theory."""
+    run = parts(scales, truth, noise, shift, n, shares, lambda x, y, rng: ridge(x, y, penalty))
+    return lambda r, rng: run(r, rng)["error"]
+
+
+@dataclass(frozen=True)
+class Isotropic:
+    """Least squares on rows x ~ N(0, I) of d features, some with labels of a shifted truth: noise is σ, quality c² = E‖δ‖²."""
+
+    d: int
+    noise: float
+    quality: float
+
+    def errors(self, n: int, shares: Sequence[float]) -> Callable:
+        """Return experiment(r, rng): errors (r, len(shares)) of fits to n rows, as the function of that name has them."""
+        return errors(np.ones(self.d), n, 0.0, 1 / self.d, self.noise, shares, self.quality / self.d)
+
+    def given(self, x: np.ndarray, n_synthetic: int) -> np.ndarray:
+        """Return the error on rows x (R, n, d), averaged exactly over label noise and shift: (R,).
+
+        σ² tr G⁻¹ + (c²/d)‖G⁻¹G₂‖², G the Gram matrix of all rows and G₂ that of the last n_synthetic.
+        """
+        gram, synthetic = (rows.swapaxes(1, 2) @ rows for rows in (x, x[:, x.shape[1] - n_synthetic :]))
+        inverse = np.linalg.inv(gram)
+        pulled = ((inverse @ synthetic) ** 2).sum(axis=(1, 2))
+        return self.noise**2 * inverse.trace(axis1=1, axis2=2) + self.quality / self.d * pulled
+
+    def at(self, rows: float, share: float, rng) -> float:
+        """Return the error given one random design of `rows` rows per feature."""
+        n = round(rows * self.d)
+        return self.given(rng.standard_normal((1, n, self.d)), round(share * n))[0]
+
+    def crossing(self, near: float, share: float, r: int, rng) -> float:
+        """Return n/d where the fit does as well without its synthetic rows, measured on r designs; near is a guess.
+
+        The zero of the line through n·(error with them − without), nearly linear in n, at 0.7 and 1.3 times the guess.
+        """
+        sizes, change = np.round(np.array([0.7, 1.3]) * near * self.d).astype(int), []
+        for n in sizes:
+            x, n_synthetic = rng.standard_normal((r, n, self.d)), round(share * n)
+            change.append(n * (self.given(x, n_synthetic) - self.given(x[:, : n - n_synthetic], 0)).mean())
+        slope = (change[1] - change[0]) / (sizes[1] - sizes[0])
+        return (sizes[0] - change[0] / slope) / self.d
+
+    def added(self, n_real: int, n_added: int) -> Callable:
+        """Return experiment(r, rng): the error with n_added synthetic rows less that without, (r,), by two fits that share the real rows.
+
+        The truth is 0 (the error does not depend on it), the shift has random signs as in parts.
+        """
+
+        def experiment(r: int, rng) -> np.ndarray:
+            x = rng.standard_normal((r, n_real + n_added, self.d))
+            y = self.noise * rng.standard_normal((*x.shape[:2], 1))
+            y[:, n_real:] += x[:, n_real:] @ (np.sqrt(self.quality / self.d) * rng.choice([-1.0, 1.0], (r, self.d, 1)))
+            mixed, alone = ridge(x, y, 0.0), ridge(x[:, :n_real], y[:, :n_real], 0.0)
+            return (mixed**2).sum(axis=(1, 2)) - (alone**2).sum(axis=(1, 2))
+
+        return experiment

@@ -6,6 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from collapse_utils.loop import feedback_loop, follow
+from collapse_utils.regimes import accumulate
 from collapse_utils.rows import Ensemble
 from collapse_utils.solvable.design import Design
 
@@ -105,6 +107,22 @@ class FreshDesignModel:
         """Return n new rows (x, y) for every replicate."""
         x = self.design.covariates(rng, (n, self.design.replicates, self.design.d))
         return Ensemble((x, np.einsum("nrd,rd->nr", x, self.w) + self.design.noise(rng, x.shape[:2])))
+
+
+def pool_shift(d: int, rows: int, fits: np.ndarray, noise: float) -> Callable:
+    """Return experiment(r, rng): ‖p₂δ̄‖² of the pool that each of the fits 2, 3, … under accumulate is trained on, (r, len(fits)).
+
+    p₂δ̄ is the mean shift of the labels in the pool, real ones and all: (1/n) Σ_{i<n} (ŵ_i − w*). r fixed designs of `rows` rows.
+    """
+
+    def experiment(r: int, rng) -> np.ndarray:
+        design = FixedDesign(rng.standard_normal((r, rows, d)), gaussian(noise))
+        truth = np.zeros((r, d))  # so the weights of a fit are its shift
+        loop = feedback_loop(design.fit, design.real(truth, rows, rng), accumulate, rng)
+        shifts = follow(loop, lambda generation: generation.model.w, len(fits))
+        return ((np.cumsum(shifts, axis=1) / fits[:, None]) ** 2).sum(axis=2)
+
+    return experiment
 
 
 def risk(w, truth, scales=None):

@@ -26,6 +26,15 @@ def accumulate(n):
 ACCUMULATE_BOUND = np.pi**2 / 6  # lim_{n→∞} accumulate(n): Euler's sum of inverse squares
 
 
+def pool_shift(n):
+    """E‖p₂δ̄‖² of the pool under accumulate in units of the first risk, n ≥ 2: Σ_{j<n} (1/j − 1/n)² → π²/6 (ours).
+
+    p₂δ̄ is the mean shift of the labels that fit n is trained on, real ones and all.
+    """
+    n = np.asarray(n, float)
+    return accumulate(n - 1) - 2 * replace_multiple(n - 1) / n + (n - 1) / n**2
+
+
 def replace_multiple(n):
     """Risk under replace-multiple in units of the first risk: H_n = Σ_{i≤n} 1/i (Gerstgrasser 2024, 2404.01413, Eq. 11)."""
     return _partial_sums(n, lambda i: 1.0 / i)

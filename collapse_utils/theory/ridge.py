@@ -12,11 +12,12 @@ from scipy.optimize import brentq
 
 
 class Parts(NamedTuple):
-    """The three parts of a test error: bias B, variance V, mixture term ζ."""
+    """The three parts of a test error: bias B, variance V, mixture term ζ, and what of ζ the coin flip adds, p₁p₂u tr ΔΣ."""
 
     bias: float
     variance: float
     mixture: float
+    coin: float
 
     @property
     def error(self) -> float:
@@ -49,20 +50,21 @@ def effective_penalty(eigenvalues, n: float, penalty: float, m: float = np.inf) 
     return float(np.exp(brentq(excess, np.log(low) - 1e-6, np.log(high) + 1e-6, xtol=1e-14, rtol=1e-14)))
 
 
-def ridge(eigenvalues, n: float, penalty: float, truth, noise: float, share: float, shift) -> Parts:
+def ridge(eigenvalues, n: float, penalty: float, truth, noise: float, share, shift) -> Parts:
     """B, V, ζ of ridge on n rows, a share p₂ of them synthetic (Dohmatob 2024, 2410.04840, Thm 1; this form of ζ is ours):
 
     B = κ² tr ΓΣ(Σ+κ)⁻²(1+u), V = σ²u, u = df2/(n − df2),
-    ζ = p₂²[tr ΔΣ³(Σ+κ)⁻² + uκ² tr ΔΣ(Σ+κ)⁻²] + p₁p₂u tr ΔΣ. Raises as effective_penalty does, and for 0 ≤ p₂ ≤ 1 broken.
+    ζ = p₂²[tr ΔΣ³(Σ+κ)⁻² + uκ² tr ΔΣ(Σ+κ)⁻²] + p₁p₂u tr ΔΣ, an array where share is one.
+    Raises as effective_penalty does, and for 0 ≤ p₂ ≤ 1 broken.
     """
-    _require(0 <= share <= 1, "share must lie between 0 and 1", share)
+    _require(np.min(share) >= 0 and np.max(share) <= 1, "share must lie between 0 and 1", share)
     s = np.asarray(eigenvalues, float)
     kappa = effective_penalty(s, n, penalty)
     shrunk = kappa**2 * s / (s + kappa) ** 2
     u = _inflation(s, kappa, n, np.inf, penalty)
     learned = (shift * s**3 / (s + kappa) ** 2).sum() + u * (shift * shrunk).sum()
     flips = share * (1 - share) * u * (shift * s).sum()
-    return Parts((truth * shrunk).sum() * (1 + u), noise**2 * u, share**2 * learned + flips)
+    return Parts((truth * shrunk).sum() * (1 + u), noise**2 * u, share**2 * learned + flips, flips)
 
 
 def ridge_as_printed(eigenvalues, n: float, penalty: float, share: float, shift) -> float:
@@ -94,17 +96,17 @@ def projected(eigenvalues, n: float, m: float, penalty: float, truth, noise: flo
 
     learned = bias(shift) + 2 * (shift * s**2 / (s + kappa)).sum() - (shift * s).sum()
     flips = share * (1 - share) * u * (shift * s).sum()
-    return Parts(bias(truth), noise**2 * u, share**2 * learned + flips)
+    return Parts(bias(truth), noise**2 * u, share**2 * learned + flips, flips)
 
 
-def unpenalised(d: int, n_real, n_synthetic, noise: float, quality: float):
-    """The exact error of least squares on n₁ real and n₂ synthetic rows, any Σ, at finite size (ours):
+def unpenalised(d: int, n, share, noise: float, quality: float):
+    """The exact error of least squares on n rows, n₂ = p₂n of them synthetic, any Σ, at finite size (ours):
 
     σ²d/(n−d−1) + c²·[(n−1)a − b]/[d(n−d−1)], a = E tr U², b = E(tr U)², U the matrix beta variable of (n₂, n₁) rows,
     (n²+n)a + nb = n₂d(n₂+d+1), 2na + n²b = n₂²d² + 2n₂d; c² = quality = tr ΣΔ. Its limit is Dohmatob 2024, 2410.04840, Cor. 1.
     """
-    n_real, n_synthetic = np.asarray(n_real, float), np.asarray(n_synthetic, float)
-    n = n_real + n_synthetic
+    n = np.asarray(n, float)
+    n_synthetic = np.asarray(share, float) * n
     _require(np.min(n) >= d + 2, f"rows must be at least d + 2 = {d + 2}", np.min(n))
     first, second = n_synthetic * d * (n_synthetic + d + 1), n_synthetic**2 * d**2 + 2 * n_synthetic * d
     determinant = (n**2 + n) * n**2 - 2 * n**2
@@ -121,7 +123,7 @@ def isotropic(rows, share, noise: float, quality: float):
     return noise**2 * u + (share**2 + share * (1 - share) * u) * quality
 
 
-def hurt_size(share, noise: float, quality: float):
+def hurt_size(share, noise: float, quality):
     """n/d beyond which least squares does better without the synthetic rows (ours): the root N > 1/p₁ of
 
     p₁p₂c²N² − [σ² − p₁²c² + p₂(1+p₁)c²]N + (p₂−p₁)c² = 0, where isotropic(N, p₂) = isotropic(p₁N, 0).
@@ -129,13 +131,13 @@ def hurt_size(share, noise: float, quality: float):
     """
     p2 = np.asarray(share, float)
     _require(np.min(p2) > 0 and np.max(p2) < 1, "share must lie strictly between 0 and 1", share)
-    _require(quality > 0, "quality must be positive", quality)
+    _require(np.min(quality) > 0, "quality must be positive", quality)
     p1 = 1 - p2
     a, b, c = p1 * p2 * quality, noise**2 + (p2 * (1 + p1) - p1**2) * quality, (p2 - p1) * quality
     return (b + np.sqrt(b**2 - 4 * a * c)) / (2 * a)
 
 
-def floor_size(share, noise: float, quality: float):
+def floor_size(share, noise: float, quality):
     """n/d at which the floor p₂²c² equals the variance σ²d/n: σ²/(p₂²c²) (ours, from Dohmatob 2024, 2410.04840, Eq. 12)."""
     return noise**2 / (np.asarray(share, float) ** 2 * quality)
 

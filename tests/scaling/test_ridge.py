@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from collapse_utils.moments import replicate
+from collapse_utils.moments import collect, of, replicate
 from collapse_utils.scaling.ridge import (
-    at_penalty,
-    change_by_added,
-    error_given_rows,
+    Isotropic,
+    errors,
     parts,
     power_law,
     projected_ridge,
@@ -29,10 +28,20 @@ def far(moments, predicted, band=0.0):
 
 def test_the_error_given_rows_averages_to_the_exact_one(seed):
     d, n, synthetic, rng = 6, 20, 8, np.random.default_rng(seed)
-    errors = error_given_rows(rng.standard_normal((40_000, n, d)), synthetic, 0.5, 0.8)
-    exact = strong.unpenalised(d, n - synthetic, synthetic, 0.5, 0.8)
-    assert abs(errors.mean() - exact) < 6 * errors.std() / 200
-    assert abs(errors.mean() - strong.unpenalised(d, synthetic, n - synthetic, 0.5, 0.8)) > 6 * errors.std() / 200
+    seen = Isotropic(d, 0.5, 0.8).given(rng.standard_normal((40_000, n, d)), synthetic)
+    exact, swapped = (strong.unpenalised(d, n, k / n, 0.5, 0.8) for k in (synthetic, n - synthetic))
+    assert abs(seen.mean() - exact) < 6 * seen.std() / 200
+    assert abs(seen.mean() - swapped) > 6 * seen.std() / 200
+
+
+def test_the_crossing_and_the_floor_are_measured_where_theory_has_them():
+    rng = np.random.default_rng(3)
+    law, rows = Isotropic(20, 0.5, 0.05), strong.hurt_size(0.3, 0.5, 0.05)
+    seen = np.array([law.crossing(1.15 * rows, 0.3, 40, rng) for _ in range(8)])  # from a guess that is wrong
+    assert abs(seen.mean() / rows - 1) < 0.04
+    rows = strong.floor_size(0.2, 0.5, 0.05)
+    at = np.mean([law.at(rows, 0.2, rng) for _ in range(8)])
+    assert abs(at / strong.isotropic(rows, 0.2, 0.5, 0.05) - 1) < 0.04
 
 
 def test_spectra_have_mean_one_and_their_decay():
@@ -44,11 +53,11 @@ def test_spectra_have_mean_one_and_their_decay():
 
 def test_added_rows_change_the_error_by_the_difference_of_the_exact_ones(seed):
     d, real, added, rng = 5, 30, 40, np.random.default_rng(seed)
-    change = change_by_added(20_000, rng, d, real, added, 0.5, 0.2)
-    mixed, alone = (strong.unpenalised(d, real, k, 0.5, 0.2) for k in (added, 0))
+    change = Isotropic(d, 0.5, 0.2).added(real, added)(20_000, rng)
+    gain = strong.unpenalised(d, real + added, added / (real + added), 0.5, 0.2) - strong.unpenalised(d, real, 0.0, 0.5, 0.2)
     slack = 6 * change.std() / np.sqrt(len(change))
-    assert abs(change.mean() - (mixed - alone)) < slack
-    assert abs(mixed - alone) > slack
+    assert abs(change.mean() - gain) < slack
+    assert abs(gain) > slack
 
 
 def test_a_path_of_ridge_is_one_fit_a_penalty(seed):
@@ -93,7 +102,7 @@ def test_the_effective_penalty_at_its_edges():
         (lambda: strong.effective_penalty(np.ones(5), 9, -1.0), "penalty"),
         (lambda: strong.ridge(np.ones(5), 9, 0.1, 1.0, 1.0, 1.2, 1.0), "share"),
         (lambda: strong.projected(np.ones(50), 9, 9, 0.0, 1.0, 1.0, 0.2, 1.0), "infinite"),
-        (lambda: strong.unpenalised(20, 10, 11, 1.0, 1.0), r"at least d \+ 2"),
+        (lambda: strong.unpenalised(20, 21, 0.5, 1.0, 1.0), r"at least d \+ 2"),
         (lambda: strong.isotropic(1.0, 0.1, 1.0, 1.0), "rows per feature"),
         (lambda: strong.hurt_size(0.0, 1.0, 1.0), "share"),
         (lambda: strong.hurt_size(0.1, 1.0, 0.0), "quality"),
@@ -133,15 +142,19 @@ def test_ridge_on_a_mixture_at_any_spectrum(seed):
     s, truth, shift = spectrum(rng, d), rng.random(d), rng.random(d)
     n = int(rng.choice([50, 130, 400]))
     share = round(share * n) / n
-    moments = replicate(parts(s, truth, noise, shift, n, [share], at_penalty(penalty)), 500, rng, chunk=50)
+    moments = replicate(parts(s, truth, noise, shift, n, [share], lambda x, y, _: ridge(x, y, penalty)), 500, rng, chunk=50)
     law = strong.ridge(s, n, penalty, truth, noise, share, shift)
     assert far(moments["mixture"], law.mixture, 0.03) < 6
     assert far(moments["error"], law.error, 0.03) < 6
     assert far(moments["bias"], law.bias, 0.03) < 6
     assert far(moments["variance"], law.variance, 0.03) < 6
     if 0.3 < share < 0.7 and n < 200:  # a target that only moves, without the coin flip
-        u = law.variance / noise**2
-        assert far(moments["mixture"], law.mixture - share * (1 - share) * u * (shift * s).sum(), 0.03) > 6
+        assert far(moments["mixture"], law.mixture - law.coin, 0.03) > 6
+    several = strong.ridge(s, n, penalty, truth, noise, np.array([0.0, share]), shift)
+    np.testing.assert_allclose(several.mixture, [0.0, law.mixture])
+    np.testing.assert_allclose(several.coin, [0.0, share * (1 - share) * law.variance / noise**2 * (shift * s).sum()])
+    alike = collect(errors(s, n, penalty, truth, noise, [share], shift), 500, np.random.default_rng(seed), chunk=50)
+    assert far(of(alike), law.error, 0.03) < 6
 
 
 def test_projections_at_any_width(seed):
@@ -164,12 +177,13 @@ def test_the_exact_form_at_few_features(seed):
     d, noise, c2 = int(rng.integers(2, 9)), rng.uniform(0.3, 1), rng.uniform(0.5, 3)
     n1, n2 = int(rng.integers(d, 2 * d)), int(rng.integers(d + 4, d + 8))
     n = n1 + n2
-    run = parts(spectrum(rng, d) * 0 + 1, 1 / d, noise, c2 / d, n, [n2 / n], lambda x, y, _: ridge(x, y, 0.0))
-    moments = replicate(run, 20_000, rng, chunk=2000)["error"]
-    assert far(moments, strong.unpenalised(d, n1, n2, noise, c2)) < 6
-    assert far(moments, strong.isotropic(n / d, n2 / n, noise, c2)) > 6  # the limit is no law of small sizes
-    whole = strong.unpenalised(d, 0, n, noise, c2)
+    seen = of(collect(Isotropic(d, noise, c2).errors(n, [n2 / n]), 20_000, rng, chunk=2000))
+    assert far(seen, strong.unpenalised(d, n, n2 / n, noise, c2)) < 6
+    assert far(seen, strong.isotropic(n / d, n2 / n, noise, c2)) > 6  # the limit is no law of small sizes
+    whole = strong.unpenalised(d, n, 1.0, noise, c2)
     assert whole == pytest.approx(noise**2 * d / (n - d - 1) + c2)  # all rows shifted: the shift is learned
+    wide = strong.unpenalised(50_000, 500_000, 0.6, noise, c2)
+    assert wide == pytest.approx(strong.isotropic(10, 0.6, noise, c2), rel=1e-3)
 
 
 def test_hurt_size_is_where_dropping_the_rows_changes_nothing():

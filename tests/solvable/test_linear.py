@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from collapse_utils import claims, feedback_loop
-from collapse_utils.moments import Moments, replicate
+from collapse_utils.moments import Moments, collect, of, replicate
 from collapse_utils.regimes import accumulate, accumulate_subsample, replace, replace_multiple, size_matched
 from collapse_utils.rows import Ensemble
-from collapse_utils.solvable.linear import FixedDesign, FreshDesign, gaussian, risk, student
+from collapse_utils.solvable.linear import FixedDesign, FreshDesign, gaussian, pool_shift, risk, student
 from collapse_utils.theory import linear as theory
 
 D, T = 6, 30
@@ -136,3 +136,13 @@ def test_moments_stream_exactly(seed):
     np.testing.assert_allclose(streamed.se, samples.std(0, ddof=1) / np.sqrt(1000), rtol=1e-10)
     with pytest.raises(ValueError, match="as many replicates"):
         streamed.beside(Moments())
+
+
+def test_the_pool_of_accumulate_shifts_by_its_law(seed):
+    d, rows, fits = 4, 40, np.arange(2, 7)
+    seen = of(collect(pool_shift(d, rows, fits, 0.5), 4000, np.random.default_rng(seed)))
+    law = theory.first_risk(d, rows, 0.5) * theory.pool_shift(fits)
+    np.testing.assert_allclose(theory.pool_shift(fits), [((1 / np.arange(1, n) - 1 / n) ** 2).sum() for n in fits])
+    assert (np.abs(seen.mean - law) < 6 * seen.se).all()
+    assert (np.abs(seen.mean - 1.2 * law) > 6 * seen.se).all()
+    assert theory.pool_shift(10**5) == pytest.approx(theory.ACCUMULATE_BOUND, rel=1e-3)
