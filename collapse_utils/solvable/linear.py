@@ -87,9 +87,13 @@ class FreshDesign:
         """Return D_0: n rows labelled by the true weights w (R, d) plus noise."""
         return FreshDesignModel(self, w).sample(n, rng)
 
+    def labelled(self, w, n: int, rng) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same rows as arrays x (R, n, d), y (R, n), for fits of another kind."""
+        return _side_by_side(self.real(w, n, rng))
+
     def fit(self, data: Ensemble, rng) -> "FreshDesignModel":
         """Return the least-squares model of every replicate; the minimum-norm one where rows are fewer than features."""
-        x, y = (rows.swapaxes(0, 1) for rows in data.rows)  # (R, n, d), (R, n)
+        x, y = _side_by_side(data)
         if x.shape[1] < self.d:
             return FreshDesignModel(self, _apply(np.linalg.pinv(x), y))
         gram = x.transpose(0, 2, 1) @ x
@@ -128,6 +132,11 @@ def pool_shift(d: int, rows: int, fits: np.ndarray, noise: float) -> Callable:
 def risk(w, truth, scales=None):
     """Return ‖w − w*‖²_Σ of shape (R,), the excess test error; scales (d,) is the diagonal of Σ, ones by default."""
     return ((w - truth) ** 2 * (1.0 if scales is None else scales)).sum(axis=-1)
+
+
+def _side_by_side(data: Ensemble):
+    """The rows and labels of every replicate, (R, n, d) and (R, n)."""
+    return tuple(rows.swapaxes(0, 1) for rows in data.rows)
 
 
 def _apply(matrices, vectors):

@@ -59,3 +59,13 @@ def generator_shift(eigenvalues, n_samples: int, kappa: float, noise: float):
     if left <= 0:
         raise ValueError(f"generator_shift: n_samples must exceed the degrees of freedom {n_samples - left:g}; got {n_samples}.")
     return noise**2 * eigenvalues / (eigenvalues + kappa) ** 2 / left
+
+
+def passed_on(eigenvalues, n: int, kappa: float, generator_samples: int) -> float:
+    """ρ: what ridge on n rows passes on of one generator's noise, per σ0², independent designs (Dohmatob 2024, 2402.07712, Eqs. 14-23).
+
+    As printed, [df2 + κ² tr(Σ+κ)⁻² df2/(T − df2)]/(T0 − d), T = n, T0 = generator_samples > d, κ = kappa the effective penalty.
+    """
+    s = np.asarray(eigenvalues, float)
+    df2, trace = (s**2 / (s + kappa) ** 2).sum(), (1 / (s + kappa) ** 2).sum()
+    return (df2 + kappa**2 * trace * df2 / (n - df2)) / (generator_samples - len(s))

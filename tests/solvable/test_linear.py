@@ -146,3 +146,11 @@ def test_the_pool_of_accumulate_shifts_by_its_law(seed):
     assert (np.abs(seen.mean - law) < 6 * seen.se).all()
     assert (np.abs(seen.mean - 1.2 * law) > 6 * seen.se).all()
     assert theory.pool_shift(10**5) == pytest.approx(theory.ACCUMULATE_BOUND, rel=1e-3)
+
+
+def test_labelled_rows_are_the_real_ones_side_by_side():
+    law, w = FreshDesign(3, 2, gaussian(1.0), gaussian(0.0)), np.ones((2, 3))
+    x, y = law.labelled(w, 5, np.random.default_rng(1))
+    real = law.real(w, 5, np.random.default_rng(1)).rows
+    np.testing.assert_array_equal(x, real[0].swapaxes(0, 1))
+    np.testing.assert_allclose(y, x.sum(axis=2))

@@ -9,7 +9,7 @@ from collapse_utils import claims, feedback_loop
 from collapse_utils.moments import relative
 from collapse_utils.regimes import accumulate, replace, replace_multiple, size_matched
 from collapse_utils.solvable.linear import FixedDesign, FreshDesign, gaussian, risk
-from collapse_utils.theory import downstream as theory, linear, universality
+from collapse_utils.theory import downstream as theory, linear, ridge, universality
 
 Z = 5.7  # two-sided 1e-6, a few columns
 
@@ -150,3 +150,10 @@ def test_swapped_arms_fail(seed):
     assert claims.equal("DEY-2b", kept, linear.accumulate(n), universality.real_and_last(n)).verdict != "fails"
     assert claims.equal("DEY-2b", replaced, linear.accumulate(n), universality.real_and_last(n)).verdict == "fails"
     assert claims.equal("DEY-2a", relative(replaced), linear.accumulate(n), universality.real_and_last(n)).verdict == "fails"
+
+
+def test_what_is_passed_on_is_the_mixture_term_at_share_one(seed):
+    s, n, penalty, rows = np.random.default_rng(seed).uniform(0.1, 2, 20), 35, 0.1, 45
+    kappa, shift = ridge.effective_penalty(s, n, penalty), theory.generator_shift(s, rows, 0.0, 1.0)
+    printed = theory.passed_on(s, n, kappa, rows)
+    assert printed == pytest.approx(ridge.ridge(s, n, penalty, 1.0, 1.0, 1.0, shift).mixture)
