@@ -49,3 +49,31 @@ def fit(schedule: Schedule, eta: float) -> Callable[[Ensemble, np.random.Generat
         return GaussianDenoiser(mean, spread, schedule, eta)
 
     return fit_rows
+
+
+def sampled(guess: Callable, schedule: Schedule, eta: float, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return samples of the data from noise x, of its shape, by a denoiser that is known: guess(x, α) is E[ε|x] at that level."""
+    return sample(lambda x, k: guess(x, schedule.alpha[k]), x, schedule, eta, lambda: rng.standard_normal(np.shape(x)))
+
+
+def squared_errors(guess: Callable, clean: np.ndarray, schedule: Schedule, levels, noise: np.ndarray) -> np.ndarray:
+    """Return (ε − ε̂)² at every level, (n, len(levels)), of rows clean (n,) drowned in noise (n,); guess as in sampled."""
+    alpha, sigma = schedule.alpha[levels, None], schedule.sigma[levels, None]
+    return ((noise - guess(alpha * clean + sigma * noise, alpha)) ** 2).T
+
+
+def bond_targets(schedule: Schedule, levels, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return how long the target of a denoiser of bonds is along the noisy bond, over its length, (n, 2 len(levels)).
+
+    Bonds of length 1 and random direction in space. At every level: the raw bond, then the bond turned to lie along the noisy one.
+    """
+    bond, targets = _unit(rng.standard_normal((n, 3))), []
+    for k in levels:
+        along = _unit(schedule.alpha[k] * bond + schedule.sigma[k] * rng.standard_normal(bond.shape))
+        targets += [(bond * along).sum(axis=1), (along * along).sum(axis=1)]
+    return np.column_stack(targets)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Rows of length 1."""
+    return x / np.linalg.norm(x, axis=1, keepdims=True)

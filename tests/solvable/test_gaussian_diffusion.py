@@ -1,5 +1,6 @@
 """Diffusion: schedules against published ends, weights and samplers against closed forms, the loop against its exact path."""
 
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -197,3 +198,26 @@ def test_the_best_guess_of_a_bond(seed):
 def test_rows_without_spread_are_named():
     with pytest.raises(ValueError, match="fit: rows must vary; got a replicate with spread 0.0"):
         gaussian_diffusion.fit(SCHEDULES["angular"], 1.0)(Ensemble(np.ones((5, 2))), np.random.default_rng(0))
+
+
+def test_known_denoisers_sample_and_err_as_their_laws_say(seed):
+    rng, schedule = np.random.default_rng(seed), SCHEDULES["angular"]
+    guess = partial(theory.gaussian_noise, mean=0.0, variance=1.0)
+    seen = gaussian_diffusion.sampled(guess, schedule, 1.0, rng.standard_normal(100_000), rng)
+    law = theory.ancestral_factor(schedule.alpha)
+    assert abs(seen.var() - law) < 6 * law * np.sqrt(2 / 100_000)
+    levels = np.array([2, schedule.steps])
+    noise, clean = rng.standard_normal((2, 100_000))
+    squares = gaussian_diffusion.squared_errors(guess, clean, schedule, levels, noise)
+    loss = theory.gaussian_loss(schedule.alpha[levels], 0.0, 1.0)
+    assert (np.abs(squares.mean(axis=0) - loss) < 6 * squares.std(axis=0) / np.sqrt(100_000)).all()
+
+
+def test_raw_bonds_are_short_along_the_noisy_ones_and_turned_ones_are_not(seed):
+    rng, schedule = np.random.default_rng(seed), SCHEDULES["angular"]
+    level = schedule.steps // 2
+    raw, turned = gaussian_diffusion.bond_targets(schedule, [level], 40_000, rng).T
+    law = theory.shell_length(schedule.alpha[level], 1.0)
+    np.testing.assert_allclose(turned, 1.0)
+    assert abs(raw.mean() - law) < 6 * raw.std() / 200
+    assert law < 0.97
