@@ -41,14 +41,7 @@ def tensors(
     width = draw(0)[0].shape[1]
     if width < 2:
         raise ValueError(f"tensors: the width must be at least 2, the tensors need pairs of neurons; got {width}.")
-    each = 8 * (3 * width * (len(x) + depth * width) + (8 * width**2, 12 * width**3, 12 * width**3)[order - 1])
-    each += 8 * (order > 2) * depth * width**2 * (2 * width + 30)  # dH, and what _source makes, for every layer
-    if each + 8 * 13 * networks * depth > budget:
-        raise MemoryError(
-            f"tensors: {networks} networks of width {width} at order {order} must fit into memory, one of them takes {each / 2**30:.3g} GiB; "
-            f"got a budget of {budget / 2**30:.3g} GiB."
-        )
-    chunk, parts = max(1, min(networks, budget // each, CHUNKS[order - 1])), []
+    chunk, parts = _chunk(networks, width, len(x), depth, order, budget), []
     for start in range(0, networks, chunk):
         count = min(chunk, networks - start)
         shifts = None if biases is None else biases(count)
@@ -60,6 +53,18 @@ def tensors(
         found = {key: np.stack([layer[key] for layer in layers], 1) for key in layers[0]}
         parts.append(found | (second(act, weights[1:], states, rate_w) if order > 2 else {}))
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _chunk(networks, width, inputs, depth, order, budget):
+    """How many networks run side by side; refuses what does not fit into the budget, in bytes."""
+    each = 8 * (3 * width * (inputs + depth * width) + (8 * width**2, 12 * width**3, 12 * width**3)[order - 1])
+    each += 8 * (order > 2) * depth * width**2 * (2 * width + 30)  # dH, and what _source makes, for every layer
+    if each + 8 * 13 * networks * depth > budget:
+        raise MemoryError(
+            f"tensors: {networks} networks of width {width} at order {order} must fit into memory, one of them takes {each / 2**30:.3g} GiB; "
+            f"got a budget of {budget / 2**30:.3g} GiB."
+        )
+    return max(1, min(networks, budget // each, CHUNKS[order - 1]))
 
 
 def _check(networks, depth, order):
