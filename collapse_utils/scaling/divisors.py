@@ -3,13 +3,13 @@
 The task of Charton (2024, 2308.15594) and of Dohmatob (2024, 2402.07043, App. G), at the size of a laptop.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 Answers = Callable[[np.ndarray], np.ndarray]  # pairs (…, 2) → classes (…)
 
@@ -54,32 +54,39 @@ class Encoders(torch.nn.Module):
     def __init__(self, task: Task, n_networks: int = 1, width: int = 32, heads: int = 4):
         super().__init__()
         self.base, self.split = task.base, (heads, width // heads)
-        self.digit = torch.nn.Parameter(torch.randn(n_networks, 1, task.base, width))
-        self.place = torch.nn.Parameter(torch.randn(n_networks, 2 * task.digits, 1, width) / 2)
-        self.project = _linear(n_networks, width, 3 * width, (1.5 / width) ** 0.5, 0.0)
-        self.mix = _linear(n_networks, width, width, width**-0.5, 0.0)
-        self.up, self.down = _linear(n_networks, width, 4 * width), _linear(n_networks, 4 * width, width)
-        self.read = _linear(n_networks, width, task.largest + 1)
-        self.scale, self.shift = (torch.nn.Parameter(fill(3, n_networks, 1, width)) for fill in (torch.ones, torch.zeros))
+        weights = {
+            "digit": torch.randn(n_networks, 1, task.base, width),
+            "place": torch.randn(n_networks, 2 * task.digits, 1, width) / 2,
+            "scale": torch.ones(n_networks, 3, 1, width),
+            "shift": torch.zeros(n_networks, 3, 1, width),
+            **_linear("project", n_networks, width, 3 * width, (1.5 / width) ** 0.5, 0.0),
+            **_linear("mix", n_networks, width, width, width**-0.5, 0.0),
+            **_linear("up", n_networks, width, 4 * width),
+            **_linear("down", n_networks, 4 * width, width),
+            **_linear("read", n_networks, width, task.largest + 1),
+        }
+        self.shapes = {name: value.shape[1:] for name, value in weights.items()}
+        self.flat = torch.nn.Parameter(torch.cat([value.flatten(1) for value in weights.values()], dim=1))
         self.register_buffer("powers", torch.tensor([task.base**i for i in range(task.digits)]), persistent=False)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return views of all weights by name, (networks, …) each."""
+        parts = self.flat.split([shape.numel() for shape in self.shapes.values()], dim=1)
+        return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def forward(self, pairs: torch.Tensor) -> torch.Tensor:
         """Return the logits (networks, n, largest + 1) of pairs (networks, n, 2)."""
-        r, n, _ = pairs.shape
-        tokens = (self.digit + self.place).flatten(1, 2)  # (networks, places × base, width)
+        (r, n, _), w = pairs.shape, self.weights()
+        tokens = (w["digit"] + w["place"]).flatten(1, 2)  # (networks, places × base, width)
         count, width = tokens.shape[1:]
         first = torch.arange(r)[:, None, None] * count + torch.arange(0, count, self.base)
         where = first + (pairs[..., None] // self.powers % self.base).flatten(2)  # (networks, n, places)
-        table = torch.cat([_apply(self.project, self.normed(0, tokens)), tokens], dim=2).flatten(0, 1)
+        table = torch.cat([_normed(w, 0, "project", tokens), tokens], dim=2).flatten(0, 1)
         *qkv, x = F.embedding(where.flatten(0, 1), table).unflatten(2, (4, *self.split)).unbind(2)  # (networks × n, places, …)
         mixed = F.scaled_dot_product_attention(*(part.transpose(1, 2) for part in qkv)).transpose(1, 2)
-        x = x.reshape(r, -1, width) + _apply(self.mix, mixed.reshape(r, -1, width))
-        x = x + _apply(self.down, torch.relu(_apply(self.up, self.normed(1, x))))
-        return _apply(self.read, self.normed(2, x.view(r, n, -1, width).mean(dim=2)))
-
-    def normed(self, i: int, x: torch.Tensor) -> torch.Tensor:
-        """Return layer normalisation i of x (networks, n, width)."""
-        return torch.addcmul(self.shift[i], F.layer_norm(x, x.shape[-1:]), self.scale[i])
+        x = x.reshape(r, -1, width) + _apply(w, "mix", mixed.reshape(r, -1, width))
+        x = x + _apply(w, "down", torch.relu_(_normed(w, 1, "up", x)))
+        return _normed(w, 2, "read", x.view(r, n, -1, width).mean(dim=2))
 
 
 @dataclass(frozen=True)
@@ -116,14 +123,14 @@ def learn(
         raise ValueError(f"learn: times must ascend by batches of {batch} at least; got {list(map(int, times))}.")
     torch.manual_seed(int(rng.integers(2**63)))
     model = Encoders(task, n_students)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998))
+    averaged = copy.deepcopy(model).requires_grad_(False)
     adam = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
     papers, marks = np.broadcast_to(exam.reshape(-1, 2), (n_students, exam[..., 0].size, 2)), []
     for step, (pairs, labels) in enumerate(_batches(task, answer, steps[-1], n_students, batch, rng), start=1):
         (F.cross_entropy(model(pairs).flatten(0, 1), labels.flatten(), reduction="sum") / batch).backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
-        averaged.update_parameters(model)
+        averaged.flat.lerp_(model.flat.detach(), 0.002)
         if step in steps:
             right = _answers(averaged, papers).reshape(-1, *exam.shape[:2]) == np.arange(1, len(exam) + 1)[:, None]
             marks.append(right.mean(axis=2))
@@ -154,16 +161,22 @@ def mixed(task: Task, teacher: Answers, share: float | Sequence[float], rng: np.
     return answer
 
 
-def _linear(count, n_in, n_out, bound=None, bias=None):
+def _linear(name, count, n_in, n_out, bound=None, bias=None):
     """Weights (count, n_in, n_out) and biases (count, 1, n_out) of linear layers, uniform up to the bounds, 1/√n_in without one."""
-    shapes = ((n_in, n_out), bound), ((1, n_out), bias)
-    bounds = ((shape, n_in**-0.5 if largest is None else largest) for shape, largest in shapes)
-    return torch.nn.ParameterList(torch.empty(count, *shape).uniform_(-largest, largest) for shape, largest in bounds)
+    bound, bias = (n_in**-0.5 if largest is None else largest for largest in (bound, bias))
+    shapes = {name: (n_in, n_out, bound), f"{name} bias": (1, n_out, bias)}
+    return {key: torch.empty(count, a, b).uniform_(-largest, largest) for key, (a, b, largest) in shapes.items()}
 
 
-def _apply(linear, x):
-    weights, bias = linear
-    return torch.baddbmm(bias, x, weights)
+def _apply(weights, name, x):
+    return torch.baddbmm(weights[f"{name} bias"], x, weights[name])
+
+
+def _normed(weights, i, name, x):
+    """The linear layer after layer normalisation i, whose scale and shift go into its weights."""
+    steep, scale, shift = weights[name], weights["scale"][:, i], weights["shift"][:, i]
+    bias = torch.baddbmm(weights[f"{name} bias"], shift, steep)
+    return torch.baddbmm(bias, F.layer_norm(x, x.shape[-1:]), scale.mT * steep)
 
 
 def _answers(model: torch.nn.Module, pairs: np.ndarray) -> np.ndarray:

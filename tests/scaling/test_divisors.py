@@ -52,13 +52,12 @@ def test_each_network_is_the_one_that_torch_builds_of_its_weights():
     task, width = Task(base=7, digits=2, largest=9), 32
     models, pairs = Encoders(task, 2), torch.from_numpy(task.draw(20, np.random.default_rng(0)))
     with torch.no_grad():
-        for weights in models.parameters():
-            weights += torch.randn_like(weights) / 10  # biases and norms begin at 0 and 1
-    found = models(pairs.expand(2, -1, -1))
+        models.flat += torch.randn_like(models.flat) / 10  # biases and norms begin at 0 and 1
+    found, w = models(pairs.expand(2, -1, -1)).detach(), models.weights()
     for i in range(2):
         layer = torch.nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
         norm, read, attention = torch.nn.LayerNorm(width), torch.nn.Linear(width, 10), layer.self_attn
-        own = (models.project, models.mix, models.up, models.down, models.read)
+        own = [(w[name], w[f"{name} bias"]) for name in ("project", "mix", "up", "down", "read")]
         state = [(attention.in_proj_weight, attention.in_proj_bias)]
         state += [(m.weight, m.bias) for m in (attention.out_proj, layer.linear1, layer.linear2, read)]
         with torch.no_grad():
@@ -66,10 +65,10 @@ def test_each_network_is_the_one_that_torch_builds_of_its_weights():
                 weight.copy_(stacked[i].T)
                 bias.copy_(biases[i, 0])
             for j, module in enumerate((layer.norm1, layer.norm2, norm)):
-                module.weight.copy_(models.scale[j, i, 0])
-                module.bias.copy_(models.shift[j, i, 0])
+                module.weight.copy_(w["scale"][i, j, 0])
+                module.bias.copy_(w["shift"][i, j, 0])
         digits = torch.stack([pairs[:, 0] % 7, pairs[:, 0] // 7, pairs[:, 1] % 7, pairs[:, 1] // 7], dim=1)
-        x = models.digit[i, 0][digits] + models.place[i, :, 0]
+        x = w["digit"][i, 0][digits] + w["place"][i, :, 0]
         torch.testing.assert_close(found[i], read(norm(layer(x).mean(dim=1))), rtol=1e-4, atol=1e-5)
 
 
