@@ -3,17 +3,18 @@
 H is the NTK, dH its first and ddI, ddII its second derivatives along the training flow; ensemble averages of their entries,
 times the width, are the tensors A, B, D, F (of H), P, Q (of dH) and R, S, T, U (of ddI, ddII) of Roberts, Yaida & Hanin (2022,
 2106.10165) and Day, Kahn & Roberts (2023, 2310.07765). Everything in float64; layers count from 1; rates λ_b and λ_W/n.
-Up to dH networks run side by side; the arrays of n⁴ numbers go network by network through a core's cache.
+Networks run side by side; of ddI and ddII only the sums that are averaged are made, from Jacobians between the layers.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from collapse_utils.initialisation.correlators import off_diagonal, pairs
 
-CHUNKS = (256, 32, 4)  # networks side by side at order 1, 2, 3: arrays that stay in cache beat long ones
+CHUNKS = (256, 32, 8)  # networks side by side at order 1, 2, 3: arrays that stay in cache beat long ones
+SIDE = 2  # of these in second
 
 
 def tensors(
@@ -40,19 +41,30 @@ def tensors(
     width = draw(0)[0].shape[1]
     if width < 2:
         raise ValueError(f"tensors: the width must be at least 2, the tensors need pairs of neurons; got {width}.")
-    each = 8 * (3 * width * (len(x) + depth * width) + (8 * width**2, 12 * width**3, 8 * width**4)[order - 1])
+    chunk, parts = _chunk(networks, width, len(x), depth, order, budget), []
+    for start in range(0, networks, chunk):
+        count = min(chunk, networks - start)
+        shifts = None if biases is None else biases(count)
+        weights = draw(count)
+        layers, states = [], []
+        for state in forward(act, np.asarray(x, float), weights, rates_b, rate_w, order, slip, shifts):
+            layers.append(_statistics(*state))
+            states += [state] * (order > 2)
+        found = {key: np.stack([layer[key] for layer in layers], 1) for key in layers[0]}
+        parts.append(found | (second(act, weights[1:], states, rate_w) if order > 2 else {}))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _chunk(networks, width, inputs, depth, order, budget):
+    """How many networks run side by side; refuses what does not fit into the budget, in bytes."""
+    each = 8 * (3 * width * (inputs + depth * width) + (8 * width**2, 12 * width**3, 12 * width**3)[order - 1])
+    each += 8 * (order > 2) * depth * width**2 * (2 * width + 30)  # dH, and what _source makes, for every layer
     if each + 8 * 13 * networks * depth > budget:
         raise MemoryError(
             f"tensors: {networks} networks of width {width} at order {order} must fit into memory, one of them takes {each / 2**30:.3g} GiB; "
             f"got a budget of {budget / 2**30:.3g} GiB."
         )
-    chunk, parts = max(1, min(networks, budget // each, CHUNKS[order - 1])), []
-    for start in range(0, networks, chunk):
-        count = min(chunk, networks - start)
-        shifts = None if biases is None else biases(count)
-        layers = forward(act, np.asarray(x, float), draw(count), rates_b, rate_w, order, slip, shifts)
-        parts.append([_statistics(*layer) for layer in layers])
-    return {key: np.stack([np.concatenate([part[i][key] for part in parts]) for i in range(depth)], 1) for key in parts[0][0]}
+    return max(1, min(networks, budget // each, CHUNKS[order - 1]))
 
 
 def _check(networks, depth, order):
@@ -72,10 +84,8 @@ def _free_memory() -> int:
         return 4 * 2**30
 
 
-def forward(act, x, layers, rates_b, rate_w: float = 1.0, order: int = 3, slip: bool = False, biases=None):
-    """Yield (z, H, dH, ddI, ddII) of each layer of the networks; None beyond the order.
-
-    z_a, H_ab, dH_abc, ddI_abcd, each (R, …) in the order of its indices, and ddII_abcd laid out (R, a, c, b, d).
+def forward(act, x, layers, rates_b, rate_w: float = 1.0, order: int = 2, slip: bool = False, biases=None):
+    """Yield (z, H, dH) of each layer of the networks: z_a, H_ab, dH_abc, (R, …) in the order of their indices; dH None at order 1.
 
     X_kb = Σ_μ λ ∂z_k ∂z'_b and E_kbc = Σ λλ ∂²z_k ∂z'_b ∂z'_c over the parameters below carry every contraction.
     """
@@ -85,23 +95,18 @@ def forward(act, x, layers, rates_b, rate_w: float = 1.0, order: int = 3, slip: 
     z = head @ x
     H = np.broadcast_to((rates_b[0] + rate_w * (x @ x) / n0) * eye, (r, n, n))
     dH = np.zeros((r, n, n, n)) if order > 1 else None
-    ddI, ddII = (np.zeros((r, n, n, n, n)) for _ in range(2)) if order > 2 else (None, None)
-    yield z, H, dH, ddI, ddII
+    yield z, H, dH
     for layer, (W, rate_b) in enumerate(zip(rest, rates_b[1:], strict=True), 1):
         rate = rate_w / n
-        s, s1, s2, s3 = act.f(z), act.d1(z), act.d2(z), act.d3(z)
+        s, s1 = act.f(z), act.d1(z)
         M = W * s1[:, None, :]
         X = H @ M.swapaxes(1, 2)  # (R, k, b)
         if order > 1:
             E = M[:, None] @ dH @ M.swapaxes(1, 2)[:, None]  # (R, k, b, c)
-        if order > 2:
-            ddI = _second_one(ddI, W, M, X, E, s, s1, s2, s3, rate)
-            ddII = _second_two(ddII, W, M, X, H, dH, s, s1, s2, rate)
-        if order > 1:
-            dH = _first(W, X, E, H, s, s1, s2, rate, slip)
+            dH = _first(W, X, E, H, s, s1, act.d2(z), rate, slip)
         H = (rate_b + rate * (s**2).sum(1))[:, None, None] * eye + M @ X
         z = np.matmul(W, s[..., None])[..., 0] + (0.0 if biases is None else biases[:, layer])
-        yield z, H, dH, ddI, ddII
+        yield z, H, dH
 
 
 def _first(W, X, E, H, s, s1, s2, rate, slip):
@@ -116,60 +121,109 @@ def _first(W, X, E, H, s, s1, s2, rate, slip):
     return out
 
 
-def _second_one(ddI, W, M, X, E, s, s1, s2, s3, rate):
-    """ddI'_abcd = Σ_k W_ak [σ'_k (MMM ddI)_kbcd + σ'''_k X_kb X_kc X_kd + σ''_k Σ₃ E_kbc X_kd] + λ_W/n Σ₃ δ_ab Q_cd.
+def second(act, weights, states, rate_w: float = 1.0) -> dict[str, np.ndarray]:
+    """Return R, S, T, U, the means over i ≠ j of ddI_iijj, ddII_iijj, ddII_ijij, ddII_ijji after each layer, (R, depth) each.
 
-    Q_cd = Σ_j σ_j [σ''_j X_jc X_jd + σ'_j E_jcd]; Σ₃ runs over the three ways to choose one of b, c, d. No index ever moves:
-    each product contracts one of them in place.
+    states are what forward yields, weights the W (R, n, n) between them. Both tensors obey T' = MMMM T + source, and a source is a
+    short sum of products of matrices and dH: its sums at a later layer need the Jacobian J between the two, and no array of n⁴
+    numbers. From the last layer back one product each gives J (R, T, n, n) for the T layers from the source's own on.
     """
-    r, n, _ = X.shape
-    XX = X[..., None] * X[:, :, None, :]  # (R, k, b, c)
-    source = s2[:, :, None, None] * E + (s3 / 3)[:, :, None, None] * XX
-    steep = s1[:, :, None, None] * M[:, None]  # (R, k, b, l)
-    repeated = np.broadcast_to(X[:, :, None, :], (r, n, n, n)).copy()
-    out, one, two = np.empty_like(ddI), *torch.empty(2, n**4, dtype=torch.float64)
-    for T, new, w, m, x, part, first, twice in zip(*map(torch.from_numpy, (ddI, out, W, M, X, source, steep, repeated))):
-        torch.bmm(first, T.view(n, n, n * n), out=one.view(n, n, n * n))  # b
-        torch.bmm(m.expand(n * n, n, n), one.view(n * n, n, n), out=two.view(n * n, n, n))  # c
-        torch.mm(two.view(-1, n), m.T, out=one.view(-1, n))  # d
-        one.view(n, n * n, n).baddbmm_(part.view(n, n * n, 1), x.view(n, 1, n))
-        one.view(n * n, n, n).baddbmm_(twice.view(n * n, n, 1), part.view(n * n, 1, n))
-        one.view(n, n, n * n).baddbmm_(x.view(n, n, 1), part.view(n, 1, n * n))
-        torch.mm(w, one.view(n, -1), out=new.view(n, -1))  # a
-    Q = rate * (np.einsum("rj,rjcd->rcd", s * s2, XX) + np.einsum("rj,rjcd->rcd", s * s1, E))
-    np.einsum("raacd->racd", out)[...] += Q[:, None]
-    np.einsum("rabad->rabd", out)[...] += Q[:, None]
-    np.einsum("rabca->rabc", out)[...] += Q[:, None]
-    return out
+    (r, n), depth = states[0][0].shape, len(states)
+    found, eye, room = np.zeros((4, r, depth)), np.eye(n), np.empty((SIDE, n * (n + 1) // 2, depth * n))
+    for group in (slice(start, start + SIDE) for start in range(0, r, SIDE)):
+        J = np.empty((min(SIDE, r - group.start), 0, n, n))
+        for layer in range(depth - 1, 0, -1):
+            J = np.concatenate([np.broadcast_to(eye, (len(J), 1, n, n)), J], 1)
+            below = (weights[layer - 1][group], *(array[group] for array in states[layer - 1]))
+            J, sums = _source(act, J, *below, rate_w / n, room[: len(J)])
+            found[:, group, layer:] += sums
+    return dict(zip("RSTU", found / (n * (n - 1)), strict=True))
 
 
-def _second_two(ddII, W, M, X, H, dH, s, s1, s2, rate):
-    """ddII'_abcd = (MMMM ddII)_abcd + Y_ac·H·Y_bd + Y_ac·F_bd + F_ac·Y_bd + δ_ab λ_W/n Σ_j σ'_j² X_jc X_jd.
+def _source(act, J, W, z, H, dH, rate, room):
+    """Return JM, which is J of the layer before, and what a layer's source adds to the four sums over i ≠ j, (4, R, T).
 
-    Y_ack = W_ak σ''_k X_kc + δ_ac λ_W/n σ_kσ'_k and F_ack = Σ M_al M_cm dH_lkm; laid out (R, a, c, b, d). With G = YH/2 + F
-    the middle terms are YGᵀ + GYᵀ, one product.
+    ddI gets Σ_k W_ak [σ'''_k X_kb X_kc X_kd + σ''_k Σ₃ E_kbc X_kd] + Σ₃ δ_ab Q_cd, where Σ₃ runs over the three ways to choose one
+    of b, c, d. ddII gets Y_ac·H·Y_bd + Y_ac·F_bd + F_ac·Y_bd + δ_ab Z_cd with Y_ack = W_ak σ''_k X_kc + δ_ac t_k, t = λ_W/n σσ',
+    and F_ack = Σ M_al M_cm dH_lkm. Here A = JWσ'', B = JXᵀ, P = JJᵀ; y, E, F have i = j; `whole` sums run over all i, j.
     """
-    r, n, _ = X.shape
-    Y = (W * s2[:, None, :])[:, :, None, :] * X.swapaxes(1, 2)[:, None]  # (R, a, c, k)
-    np.einsum("raak->rak", Y)[...] += rate * (s * s1)[:, None, :]
-    half = M[:, None] @ dH.swapaxes(2, 3)  # (R, l, c, k)
-    F = (M @ half.reshape(r, n, n * n)).reshape(r, n * n, n)
-    Y = Y.reshape(r, n * n, n)
-    G = Y @ (H / 2) + F
-    left, right = np.concatenate([Y, G], 2), np.concatenate([G, Y], 2)  # (R, ac, 2n)
-    out, one = np.empty_like(ddII), torch.empty(n**4, dtype=torch.float64)
-    for T, new, m, y, g in zip(*map(torch.from_numpy, (ddII, out, M, left, right))):
-        torch.mm(m, T.view(n, -1), out=one.view(n, -1))  # a
-        torch.bmm(m.expand(n, n, n), one.view(n, n, n * n), out=new.view(n, n, n * n))  # c
-        torch.bmm(m.expand(n * n, n, n), new.view(n * n, n, n), out=one.view(n * n, n, n))  # b
-        torch.mm(one.view(-1, n), m.T, out=new.view(-1, n))  # d
-        new.view(n * n, n * n).addmm_(y, g.T)
-    same = rate * (X * (s1**2)[..., None]).swapaxes(1, 2) @ X  # (R, c, d)
-    np.einsum("racad->racd", out)[...] += same[:, None]
-    return out
+    s, s1, s2, s3 = act.f(z), act.d1(z), act.d2(z), act.d3(z)
+    JW, t, n = J @ W[:, None], rate * s * s1, z.shape[1]
+    back, A = JW * s1[:, None, None], JW * s2[:, None, None]
+    B, P, both = back @ H[:, None], J @ J.swapaxes(2, 3), np.stack([dH, dH.swapaxes(1, 2)], 1)  # dH_klm, dH_lkm: (R, 2, k, l, m)
+    products = np.concatenate([A, B], 3).swapaxes(2, 3) @ np.concatenate([A, B, back], 3)
+    AA, AB, U = (products[..., :n, i : i + n] for i in (0, n, 2 * n))
+    BB, V = products[..., n:, n : 2 * n], products[..., n:, 2 * n :]
+    E, F = _squares(back, both, room)
+    triples, (whole, diagonal) = 2 * _triples(U, V, both), _matrices(J, P, _labels(W, s, s1, s2, H, both, t, rate))
+    p, product, steep, square = np.einsum("rtii->rti", P), A * B, JW * s3[:, None, None] * B, B**2
+    y = product + p[..., None] * t[:, None, None]
+    yH, Ht = y @ H[:, None], np.matmul(H, t[..., None])[..., 0]
+    same = (diagonal * p).sum(3)  # (3, R, T), of Q, Z and N
+    apart, across = p.sum(2) * diagonal.sum(3) - same, whole - same  # Σ P_ii Q_jj and Σ P_ij Q_ij over i ≠ j
+    shared = 2 * ((A * (P @ B)).sum(2) * Ht[:, None]).sum(2) + (t * Ht).sum(1)[:, None] * (P**2).sum((2, 3)) + 2 * whole[2]
+    less = _dot(y, yH) + 2 * _dot(y, F)
+    R = (steep.sum(2) * square.sum(2) + product.sum(2) * E.sum(2)).sum(2) - _dot(steep, square) - 3 * _dot(product, E)
+    R += triples[0] + apart[0] + 2 * across[0]
+    S = _dot(H[:, None] * AA, BB) + shared + triples[1] - less + apart[1]
+    T = (y.sum(2) * (yH + 2 * F).sum(2)).sum(2) - less + across[1]
+    U = _dot(H[:, None] * AB, AB.swapaxes(2, 3)) + shared + triples[2] - less + across[1]
+    return back, np.stack([R, S, T, U])
 
 
-def _statistics(z, H, dH, ddI, ddII) -> dict[str, np.ndarray]:
+def _labels(W, s, s1, s2, H, both, t, rate):
+    """Return Q, Z and N, (3, R, n, n).
+
+    Q_cd = λ_W/n Σ_j σ_j [σ''_j X_jc X_jd + σ'_j E_jcd], Z_cd = λ_W/n Σ_j σ'_j² X_jc X_jd, N_ac = Σ_k t_k F_ack.
+    """
+    r, n, _ = W.shape
+    M = W * s1[:, None]
+    X, summed = H @ M.swapaxes(1, 2), (t[:, None, None] @ both.reshape(r, 2, n, n * n)).reshape(r, 2, n, n)
+    E, N = (M[:, None] @ summed @ M[:, None].swapaxes(2, 3)).swapaxes(0, 1)
+    Q, Z = (X.swapaxes(1, 2) @ ((rate * weight)[..., None] * X) for weight in (s * s2, s1**2))
+    return np.stack([Q + E, Z, N])
+
+
+def _matrices(J, P, labels):
+    """Return Σ_ij P_ij (JQJᵀ)_ij, (3, R, T), and the diagonals of JQJᵀ, (3, R, T, n), of three matrices Q (3, R, n, n)."""
+    moved = J @ labels[:, :, None]
+    return _dot(P @ J, moved), np.einsum("rtic,xrtic->xrti", J, moved)
+
+
+def _squares(J, both, room):
+    """Return Σ_lm J_il J_im dH_klm and Σ_lm J_il J_im dH_lkm, (R, T, i, k) each; room (R, n (n + 1)/2, T i or more) takes JJ, l ≤ m."""
+    r, steps, n, _ = J.shape
+    starts, pairs, once = _upper(n)
+    rows, JJ = np.ascontiguousarray(J.reshape(r, steps * n, n).swapaxes(1, 2)), room[..., : steps * n]
+    for m, start in enumerate(starts):
+        np.multiply(rows[:, m : m + 1], rows[:, m:], out=JJ[:, start : start + n - m])
+    flat = both.reshape(r, 2 * n, n, n)
+    table = (flat + flat.swapaxes(2, 3)).reshape(r, 2 * n, n * n).take(pairs, axis=2) * once
+    found = (table @ JJ).reshape(r, 2, n, steps, n)  # (R, 2, k, T, i)
+    return np.ascontiguousarray(np.moveaxis(found, (1, 3, 4), (0, 2, 3)))
+
+
+@cache
+def _upper(n):
+    """Of the pairs l ≤ m below n: where each l starts, their places l n + m in a matrix, and their weights, ½ where l = m."""
+    left, right = np.triu_indices(n)
+    return np.searchsorted(left, range(n)), left * n + right, np.where(left == right, 0.5, 1.0)
+
+
+def _triples(U, V, both):
+    """Return Σ U_kl V_km dH_klm, Σ U_kl V_km dH_lkm and Σ V_kl U_km dH_lkm, (3, R, T)."""
+    one, two = both.swapaxes(0, 1)
+    U, V = U.swapaxes(1, 2), V.swapaxes(1, 2)  # (R, k, T, n)
+    moved = U @ np.concatenate([one, two, two.swapaxes(2, 3)], 3)
+    return np.einsum("rktxm,rktm->xrt", moved.reshape(*U.shape[:3], 3, -1), V)
+
+
+def _dot(a, b):
+    """Sum the products of two arrays over the last two axes."""
+    return np.einsum("...ik,...ik->...", a, b)
+
+
+def _statistics(z, H, dH) -> dict[str, np.ndarray]:
     """The numbers of one layer that are averaged over networks, each already averaged over neurons or pairs: (R,) each."""
     square, diagonal = z**2, np.einsum("rii->ri", H)
     found = {
@@ -184,9 +238,4 @@ def _statistics(z, H, dH, ddI, ddII) -> dict[str, np.ndarray]:
     if dH is not None:
         found["P"] = off_diagonal(np.einsum("rijj->rij", dH) * z[:, :, None])
         found["Q"] = off_diagonal(np.einsum("riij->rij", dH) * z[:, None, :])
-    if ddI is not None:
-        found["R"] = off_diagonal(np.einsum("riijj->rij", ddI))
-        found["S"] = off_diagonal(np.einsum("rijij->rij", ddII))
-        found["T"] = off_diagonal(np.einsum("riijj->rij", ddII))
-        found["U"] = off_diagonal(np.einsum("rijji->rij", ddII))
     return found
