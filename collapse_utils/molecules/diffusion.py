@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from collapse_utils.training import Recipe, order, sha256, train
 RECIPE = Recipe(rate=2e-2, batch=64, decay=0.0)
 LEVELS = polynomial(1000)
 Rows = tuple[np.ndarray, np.ndarray]  # molecule (n,), places (n, N, 3) in Å
+Batch = tuple[torch.Tensor, tuple[torch.Tensor, ...]]  # places, and features, edges and mask
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,28 @@ class Graphs:
     scale: float
     device: str = "cpu"
 
+    @cached_property
+    def columns(self) -> tuple[torch.Tensor, ...]:
+        """Features, edges and mask of all molecules, sharing the memory of the arrays: (M, N, a), (M, N, N, e), (M, N, 1)."""
+        m = self.molecules
+        there = (m.numbers > 0)[..., None].astype(np.float32)
+        return tuple(torch.from_numpy(array) for array in (m.features, m.edges, there))
+
     def tensors(self, owner: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return features (B, n, a), edges (B, n, n, e), mask (B, n, 1), cut to the largest molecule of the batch."""
-        m = self.molecules
-        n = int((m.numbers[owner] > 0).sum(axis=1).max())
-        arrays = m.features[owner, :n], m.edges[owner, :n, :n], (m.numbers[owner, :n] > 0)[..., None].astype(np.float32)
-        return tuple(torch.from_numpy(array).to(self.device) for array in arrays)
+        index, n = torch.from_numpy(np.asarray(owner, np.int64)), int(self.sizes(owner).max())
+        atoms, edges, mask = (column.index_select(0, index).to(self.device) for column in self.columns)
+        return atoms[:, :n], edges[:, :n, :n], mask[:, :n]
 
     def sizes(self, owner: np.ndarray) -> np.ndarray:
         """Return the number of atoms, (B,)."""
         return (self.molecules.numbers[owner] > 0).sum(axis=1)
+
+    def batch(self, rows: Rows) -> Batch:
+        """Return places (B, n, 3), centred, in the network's unit, and the graph that tensors makes of their molecules."""
+        graph = self.tensors(rows[0])
+        x = torch.from_numpy(rows[1]).to(self.device)[:, : graph[2].shape[1]] / self.scale
+        return centred(x, graph[2]), graph
 
     def check(self, rows: Rows, what: str) -> None:
         """Raise MoleculeError, with the name of the molecule, where a coordinate is no number."""
@@ -57,7 +70,7 @@ class Diffusion:
     steps: int
     eta: float
     losses: np.ndarray | None = None
-    batch: int = 64
+    batch: int = 256  # conformers at once, in sampling and testing
 
     def sample(self, n: int, rng: np.random.Generator) -> Rows:
         """Return rows: molecule (n,) of the slots, which are the real data's, and places (n, N, 3) in Å."""
@@ -91,14 +104,13 @@ class Diffusion:
         """
         generator, n = torch.Generator().manual_seed(0), len(rows[0])
         parts = np.split(np.arange(n), range(self.batch, n, self.batch))
-
-        def error(part, k):
-            batch = rows[0][part], rows[1][part]
-            found = errors(self.network, self.graphs, self.schedule, batch, np.full(len(part), k), generator)
-            return float(found.double().sum())
-
         with torch.inference_mode():
-            sums = [sum(error(part, k) for _ in range(draws) for part in parts) for k in self.schedule.spaced(steps)]
+            batches = [self.graphs.batch((rows[0][part], rows[1][part])) for part in parts]
+
+            def error(batch, k):
+                return float(errors(self.network, self.schedule, batch, np.full(len(batch[0]), k), generator).double().sum())
+
+            sums = [sum(error(batch, k) for _ in range(draws) for batch in batches) for k in self.schedule.spaced(steps)]
         return np.array(sums) / (draws * n)
 
     def save(self, folder: Path) -> None:
@@ -116,15 +128,13 @@ def denoiser(network: Denoiser, schedule: Schedule, graph: tuple[torch.Tensor, .
     return denoise
 
 
-def errors(network: Denoiser, graphs: Graphs, schedule: Schedule, rows: Rows, k: np.ndarray, generator: torch.Generator) -> Any:
+def errors(network: Denoiser, schedule: Schedule, batch: Batch, k: np.ndarray, generator: torch.Generator) -> torch.Tensor:
     """Return ‖ε − ε̂‖²/3(n − 1) of every row (B,) at levels k (B,), the noise being free of the centre of mass."""
-    atoms, edges, mask = graphs.tensors(rows[0])
-    n, device = mask.shape[1], graphs.device
-    alpha, sigma = (torch.from_numpy(v[k].astype(np.float32)).to(device) for v in (schedule.alpha, schedule.sigma))
-    x = centred(torch.from_numpy(np.ascontiguousarray(rows[1][:, :n])).to(device) / graphs.scale, mask)
-    noise = centred(torch.randn(x.shape, generator=generator, device=generator.device).to(device), mask)
+    x, (atoms, edges, mask) = batch
+    alpha, sigma = (torch.from_numpy(v[k].astype(np.float32)).to(x.device) for v in (schedule.alpha, schedule.sigma))
+    noise = centred(torch.randn(x.shape, generator=generator, device=generator.device).to(x.device), mask)
     guess = network(alpha[:, None, None] * x + sigma[:, None, None] * noise, sigma, atoms, edges, mask)
-    return ((noise - guess.float()) ** 2).sum((1, 2)) / (3 * (mask.sum((1, 2)) - 1))  # (B,)
+    return (noise - guess.float()).square().sum((1, 2)) / (3 * (mask.sum((1, 2)) - 1))
 
 
 @dataclass(frozen=True)
@@ -159,8 +169,8 @@ class DiffusionFit:
             generator.manual_seed(seed + step)  # the noise of a step depends on its number alone: a resumed run has it again
             spread = (torch.rand(len(index), generator=generator) + torch.arange(len(index))) / len(index)  # one level a stratum
             k = (spread * (self.schedule.steps + 1)).long().clamp(max=self.schedule.steps).numpy()
-            found = errors(network, self.graphs, self.schedule, (rows[0][index], rows[1][index]), k, generator)
-            return found.sum(), len(index)
+            batch = self.graphs.batch((rows[0][index], rows[1][index]))
+            return errors(network, self.schedule, batch, k, generator).sum(), len(index)
 
         key = f"{seed} {sha256(rows[0])} {sha256(rows[1])}"
         losses = train(network, loss, batches, recipe, self.checkpoint, key=key)
