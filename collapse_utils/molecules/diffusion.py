@@ -1,14 +1,17 @@
 """Molecule diffusion in the loop: conformers drawn for every slot of the real data, by an equivariant denoiser of the graph."""
 
+import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
-from collapse_utils import training
+from collapse_utils import store, training
 from collapse_utils.molecules.conformers import MoleculeError, Molecules
 from collapse_utils.molecules.denoiser import Denoiser, centred
 from collapse_utils.schedule import Schedule, polynomial, sample
@@ -88,14 +91,24 @@ class Diffusion:
 
     def _reverse(self, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         graph, coarse = self.graphs.tensors(owner), self.schedule.every(self.steps)
+        noise = iter(torch.from_numpy(self._noise(owner, rng)).to(self.graphs.device))
         with torch.inference_mode():
 
             def fresh():
-                noise = rng.standard_normal((*graph[2].shape[:2], 3), dtype=np.float32)
-                return centred(torch.from_numpy(noise).to(self.graphs.device), graph[2])
+                return centred(next(noise), graph[2])
 
             made = sample(denoiser(self.network, coarse, graph), fresh(), coarse, self.eta, fresh)
             return (self.graphs.scale * made).cpu().numpy()
+
+    def _noise(self, owner: np.ndarray, rng: np.random.Generator, group: int = 64) -> np.ndarray:
+        """What the sampler needs for all its steps, (1 + steps, B, n, 3), drawn a group at a time, so that `batch` changes nothing."""
+        sizes, draws = self.graphs.sizes(owner), 1 + self.steps * (self.eta > 0)
+        noise = np.zeros((draws, len(owner), sizes.max(), 3), np.float32)
+        for start in range(0, len(owner), group):
+            part = sizes[start : start + group]
+            drawn = rng.standard_normal((draws, len(part), part.max(), 3), dtype=np.float32)
+            noise[:, start : start + group, : part.max()] = drawn
+        return noise
 
     def levels(self, rows: Rows, steps: int = 50, draws: int = 1) -> np.ndarray:
         """Return the mean of ‖ε − ε̂‖²/3(n − 1) over rows at `steps` evenly spaced levels, (steps,); 1 is a guess of no noise.
@@ -137,6 +150,39 @@ def errors(network: Denoiser, schedule: Schedule, batch: Batch, k: np.ndarray, g
     return (noise - guess.float()).square().sum((1, 2)) / (3 * (mask.sum((1, 2)) - 1))
 
 
+def turned(network: Denoiser, graph: tuple[torch.Tensor, ...], rng: np.random.Generator) -> dict[str, float]:
+    """Return the largest deviations of ε̂ over its largest value, in the network's precision, for random places.
+
+    moved: a turned and shifted input against the turned output; mirrored: the mirror image's; still: the output as it was
+    against the turned one, what a network that heeds no turn has.
+    """
+    like = network.atoms.weight
+    atoms, edges, mask = (t.to(like) for t in graph)
+    x = torch.from_numpy(rng.standard_normal((*mask.shape[:2], 3))).to(like) * mask
+    turn = torch.from_numpy(Rotation.random(rng=rng).as_matrix()).to(like)
+    sigma = torch.linspace(0.05, 0.95, len(x)).to(like)
+    with torch.inference_mode():
+        plain, moved, mirrored = (network(one, sigma, atoms, edges, mask) for one in (x, x @ turn + 3 * mask, -x))
+    pairs = {"moved": (moved, plain @ turn), "mirrored": (mirrored, -plain), "still": (plain, plain @ turn)}
+    return {name: float((one - other).abs().max() / plain.abs().max()) for name, (one, other) in pairs.items()}
+
+
+def turned_samples(model: Diffusion, graph: tuple[torch.Tensor, ...], rng: np.random.Generator) -> tuple[float, float]:
+    """Return how far in Å samples from turned noise are from turned samples, and turned samples from the samples; double precision."""
+    network, schedule = copy.deepcopy(model.network).double(), model.schedule.every(model.steps)
+    graph = tuple(t.to(network.atoms.weight) for t in graph)
+    noise = torch.from_numpy(rng.standard_normal((model.steps + 1, *graph[2].shape[:2], 3))).to(graph[2].device) * graph[2]
+    turn = torch.from_numpy(Rotation.random(rng=rng).as_matrix()).to(noise.device)
+
+    def made(noise):
+        fresh = iter(noise)
+        return sample(denoiser(network, schedule, graph), next(fresh), schedule, model.eta, lambda: next(fresh))
+
+    with torch.inference_mode():
+        plain, again = (model.graphs.scale * made(one) for one in (noise, noise @ turn))
+    return tuple(float((one - plain @ turn).abs().max()) for one in (again, plain))
+
+
 @dataclass(frozen=True)
 class DiffusionFit:
     """fit(data, rng) for feedback_loop: a fresh denoiser trained for n_steps on rows; load(folder) reads one back.
@@ -174,14 +220,21 @@ class DiffusionFit:
 
         key = f"{seed} {sha256(rows[0])} {sha256(rows[1])}"
         losses = train(network, loss, batches, recipe, self.checkpoint, key=key)
-        return self._model(network, losses)
+        return self.model(network, losses)
+
+    def kept(self, keep: str, name: str, settings: dict) -> AbstractContextManager[Callable]:
+        """Yield this fit, its models and their samples kept in keep/name, with a checkpoint, or as it is where keep is empty."""
+        folder = Path(keep).expanduser() if keep else ""
+        fit = replace(self, checkpoint=folder / name / "state.pt") if keep else self
+        return store.kept(str(folder), name, fit, settings, save=Diffusion.save, load=self.load)
 
     def load(self, folder: Path) -> Diffusion:
         """Return the model that Diffusion.save wrote."""
         network = self._fresh(0)
-        return self._model(network, training.load(network, folder))
+        return self.model(network, training.load(network, folder))
 
-    def _model(self, network: Denoiser, losses: np.ndarray) -> Diffusion:
+    def model(self, network: Denoiser, losses: np.ndarray | None = None) -> Diffusion:
+        """Return the model of a trained network, with this fit's sampler."""
         return Diffusion(network.eval(), self.graphs, self.slots, self.schedule, self.steps, self.eta, losses)
 
     def _fresh(self, seed: int) -> Denoiser:
