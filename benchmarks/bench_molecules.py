@@ -82,7 +82,7 @@ def batch(known, owner):
 def test_pairs_against_a_list_of_edges(benchmark, hidden, hydrogens):
     """Training steps a second of processor time on a padded batch, as training makes them, over the list of edges."""
     known = conformers.load("enumerated", 300, 4, 7, hydrogens)
-    sizes = molecules.Graphs(known[0], 1.1).sizes(known[1][0])
+    sizes = molecules.Graphs(known[0], 1.1).atoms[known[1][0]]
     rows = order(sizes, Recipe(batch=BATCH), np.random.default_rng(0))[5]
     dense_inputs, sparse_inputs, there = batch(known, known[1][0][rows])
     torch.manual_seed(0)

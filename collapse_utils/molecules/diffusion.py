@@ -38,21 +38,21 @@ class Graphs:
         there = (m.numbers > 0)[..., None].astype(np.float32)
         return tuple(torch.from_numpy(array) for array in (m.features, m.edges, there))
 
+    @cached_property
+    def atoms(self) -> np.ndarray:
+        """The number of atoms of every molecule, (M,)."""
+        return (self.molecules.numbers > 0).sum(axis=1)
+
     def tensors(self, owner: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return features (B, n, a), edges (B, n, n, e), mask (B, n, 1), cut to the largest molecule of the batch."""
-        index, n = torch.from_numpy(np.asarray(owner, np.int64)), int(self.sizes(owner).max())
+        index, n = torch.from_numpy(np.asarray(owner, np.int64)), int(self.atoms[owner].max())
         atoms, edges, mask = (column.index_select(0, index).to(self.device) for column in self.columns)
         return atoms[:, :n], edges[:, :n, :n], mask[:, :n]
 
-    def sizes(self, owner: np.ndarray) -> np.ndarray:
-        """Return the number of atoms, (B,)."""
-        return (self.molecules.numbers[owner] > 0).sum(axis=1)
-
     def batch(self, rows: Rows) -> Batch:
-        """Return places (B, n, 3), centred, in the network's unit, and the graph that tensors makes of their molecules."""
+        """Return places (B, n, 3) in the network's unit and the graph that tensors makes of their molecules."""
         graph = self.tensors(rows[0])
-        x = torch.from_numpy(rows[1]).to(self.device)[:, : graph[2].shape[1]] / self.scale
-        return centred(x, graph[2]), graph
+        return torch.from_numpy(rows[1]).to(self.device)[:, : graph[2].shape[1]] / self.scale, graph
 
     def check(self, rows: Rows, what: str) -> None:
         """Raise MoleculeError, with the name of the molecule, where a coordinate is no number."""
@@ -82,7 +82,7 @@ class Diffusion:
     def draw(self, owner: np.ndarray, rng: np.random.Generator) -> Rows:
         """Return one conformer for each entry of owner, batched by size. Raises MoleculeError for one that is no number."""
         places = np.zeros((len(owner), self.graphs.molecules.numbers.shape[1], 3), np.float32)
-        by_size = np.argsort(self.graphs.sizes(owner), kind="stable")
+        by_size = np.argsort(self.graphs.atoms[owner], kind="stable")
         for part in np.split(by_size, range(self.batch, len(owner), self.batch)):
             made = self._reverse(owner[part], rng)
             places[part, : made.shape[1]] = made
@@ -102,7 +102,7 @@ class Diffusion:
 
     def _noise(self, owner: np.ndarray, rng: np.random.Generator, group: int = 64) -> np.ndarray:
         """What the sampler needs for all its steps, (1 + steps, B, n, 3), drawn a group at a time, so that `batch` changes nothing."""
-        sizes, draws = self.graphs.sizes(owner), 1 + self.steps * (self.eta > 0)
+        sizes, draws = self.graphs.atoms[owner], 1 + self.steps * (self.eta > 0)
         noise = np.zeros((draws, len(owner), sizes.max(), 3), np.float32)
         for start in range(0, len(owner), group):
             part = sizes[start : start + group]
@@ -144,7 +144,8 @@ def denoiser(network: Denoiser, schedule: Schedule, graph: tuple[torch.Tensor, .
 def errors(network: Denoiser, schedule: Schedule, batch: Batch, k: np.ndarray, generator: torch.Generator) -> torch.Tensor:
     """Return ‖ε − ε̂‖²/3(n − 1) of every row (B,) at levels k (B,), the noise being free of the centre of mass."""
     x, (atoms, edges, mask) = batch
-    alpha, sigma = (torch.from_numpy(v[k].astype(np.float32)).to(x.device) for v in (schedule.alpha, schedule.sigma))
+    alpha = schedule.alpha[k]
+    alpha, sigma = (torch.from_numpy(v.astype(np.float32)).to(x.device) for v in (alpha, np.sqrt(1 - alpha**2)))
     noise = centred(torch.randn(x.shape, generator=generator, device=generator.device).to(x.device), mask)
     guess = network(alpha[:, None, None] * x + sigma[:, None, None] * noise, sigma, atoms, edges, mask)
     return (noise - guess.float()).square().sum((1, 2)) / (3 * (mask.sum((1, 2)) - 1))
@@ -208,7 +209,7 @@ class DiffusionFit:
             raise MoleculeError(f"fit: must have at least a batch of {self.recipe.batch} conformers; got {len(rows[0])}.")
         seed = int(rng.integers(2**62))
         recipe = replace(self.recipe, epochs=self.n_steps * self.recipe.batch / len(rows[0]))
-        batches, network = order(self.graphs.sizes(rows[0]), recipe, rng), self._fresh(seed)
+        batches, network = order(self.graphs.atoms[rows[0]], recipe, rng), self._fresh(seed)
         generator = torch.Generator()
 
         def loss(network, index, step):
