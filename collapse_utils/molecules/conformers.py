@@ -221,8 +221,7 @@ def _assemble(kept: list, n_conformers: int, hydrogens: bool, refused: dict) -> 
             a, b = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
             bonds[i, a, b] = bonds[i, b, a] = 4 if bond.GetIsAromatic() else int(bond.GetBondTypeAsDouble())
         apart = np.minimum(Chem.GetDistanceMatrix(mol), 4).astype(int)
-        for kind in (1, 2, 3, 4):
-            edges[i, :, :, kind - 1] = bonds[i] == kind
+        edges[i, :, :, :4] = bonds[i, :, :, None] == [1, 2, 3, 4]
         for hop in (2, 3, 4):
             edges[i, : len(apart), : len(apart), hop + 2] = apart == hop
         for conformer in list(mol.GetConformers())[:n_conformers]:
@@ -230,8 +229,8 @@ def _assemble(kept: list, n_conformers: int, hydrogens: bool, refused: dict) -> 
             frame[: mol.GetNumAtoms()] = conformer.GetPositions() - conformer.GetPositions().mean(axis=0)
             owner.append(i)
             places.append(frame)
-    names = tuple(name for name, _ in kept)
-    return Molecules(names, tuple(mols), numbers, bonds, features, edges, refused), (np.array(owner), np.stack(places))
+    graphs = Molecules(tuple(name for name, _ in kept), tuple(mols), numbers, bonds, features, edges, refused)
+    return graphs, (np.array(owner), np.stack(places))
 
 
 def _traits(atom: Any) -> list[float]:

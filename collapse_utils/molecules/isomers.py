@@ -154,6 +154,12 @@ def compare(molecules: Any, real: tuple[np.ndarray, np.ndarray], made: tuple[np.
     return {"owner": owner, "same": got == one, "mirrored": (got == other) & chiral, "chiral": chiral}
 
 
+def hands(found: dict[str, np.ndarray]) -> np.ndarray:
+    """Return which rows of chiral molecules are of the real hand (k,), of those that are of the real one or of its mirror image."""
+    same = found["same"].astype(bool)
+    return same[(same | found["mirrored"].astype(bool)) & found["chiral"].astype(bool)]
+
+
 def _turn(row: list[int], ends: list[list[int]], places: np.ndarray) -> str:
     """The hand of an allene, the side of a butatriene: + or −, or ? where the places leave it open."""
     axis = places[row[-1]] - places[row[0]]

@@ -1,5 +1,7 @@
 """What conformers look like: distances after alignment, coverage, bonds, angles and torsions, broken bonds and clashes."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -106,7 +108,7 @@ def distances_of_kinds(real: dict[tuple, np.ndarray], made: dict[tuple, np.ndarr
     return float(total / sum(weights.values())) if weights else 0.0
 
 
-def sane(molecules: Any, rows: tuple[np.ndarray, np.ndarray], slack: float = 0.25) -> np.ndarray:
+def well_formed(molecules: Any, rows: tuple[np.ndarray, np.ndarray], slack: float = 0.25) -> np.ndarray:
     """Return which conformers (n,) have every bond within 1 ± slack of the sum of covalent radii, and no other pair so near."""
     from rdkit import Chem
 
@@ -119,3 +121,46 @@ def sane(molecules: Any, rows: tuple[np.ndarray, np.ndarray], slack: float = 0.2
     bonded = molecules.bonds[owner] > 0
     wrong = np.where(bonded, np.abs(ratio - 1) > slack, ratio < 1 + slack) & pair
     return ~wrong.any(axis=(1, 2))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real conformers, rows of some molecules, that samples of the same molecules are measured against."""
+
+    molecules: Any
+    rows: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def maps(self) -> dict[int, np.ndarray]:
+        """The renumberings of every molecule that has rows, as by automorphisms."""
+        return {m: automorphisms(self.molecules.mols[m]) for m in np.unique(self.rows[0]).tolist()}
+
+    @cached_property
+    def parts(self) -> dict[str, dict[tuple, np.ndarray]]:
+        """The real bonds, angles and torsions, as by internal."""
+        return internal(self.molecules, self.rows)
+
+    def diversity(self, rows: tuple[np.ndarray, np.ndarray]) -> float:
+        """Return the mean distance in Å between rows of one molecule, over the molecules that have several; NaN for none."""
+        groups = [(rows[1][rows[0] == m], ways) for m, ways in self.maps.items()]
+        found = [diversity(rmsd(group, group, ways)) for group, ways in groups if len(group) > 1]
+        return float(np.mean(found)) if found else float("nan")
+
+    def covered(self, made: tuple[np.ndarray, np.ndarray], threshold: float) -> dict[str, float]:
+        """Return coverage at a threshold in Å, the mean over molecules; made must have rows of every one."""
+        pairs = [(self.rows[1][self.rows[0] == m], made[1][made[0] == m], ways) for m, ways in self.maps.items()]
+        found = [coverage(rmsd(*pair), threshold) for pair in pairs]
+        return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+    def scores(self, made: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+        """Return how far the bonds (Å), angles and torsions (degrees) of made rows are from the real ones, and what they are like.
+
+        length: the mean bond over the real one; well_formed: the share that is; diversity in Å.
+        """
+        parts = internal(self.molecules, made)
+        length, real = (np.concatenate(list(of["bonds"].values())).mean() for of in (parts, self.parts))
+        return {name: distances_of_kinds(self.parts[name], parts[name]) for name in parts} | {
+            "length": float(length / real),
+            "well_formed": float(well_formed(self.molecules, made).mean()),
+            "diversity": self.diversity(made),
+        }
