@@ -29,40 +29,14 @@ IN_MAKE = {name: name.upper() for name in ("scale", "chapter", "sweep", "decide"
 
 def main() -> int:
     """Parse the command line, run the verb; bad input gives one sentence and exit code 2, a failed chapter 1."""
-    parser = argparse.ArgumentParser(prog="python -m workflow")
-    parser.add_argument("verb", choices=list(USED))
-    parser.add_argument("--scale", default="", help="smoke (if not given), laptop, gpu or paper")
-    parser.add_argument(
-        "--chapter", default="", help="a chapter's name, the beginning of it, or its number in the book; several with commas"
-    )
-    parser.add_argument("--set", action="append", default=[], help='parameters, e.g. "n_generations=20 seed=3"; may be repeated')
-    parser.add_argument("--decide", default="", help="minutes a chapter for reruns with as many replicates as a verdict needs")
-    parser.add_argument("--sweep", default="", help="a file of sweeps/ by its name, or any file by its path")
-    parser.add_argument("--cores", default="", help="cores here (if not given, all); on a cluster, jobs at a time")
-    parser.add_argument("--executor", default="", help="a Snakemake executor, e.g. slurm; its settings in $SNAKEMAKE_PROFILE")
-    parser.add_argument("--gpus", default="", help="runs on a GPU at a time here (if not given, one)")
-    parser.add_argument(
-        "--a", default="", help="a build to compare, by its name in _build/custom (if not given, what was published)"
-    )
-    parser.add_argument("--b", default="", help="the build to compare it with")
-    args = parser.parse_args()
+    args = _parser().parse_args()
     args.set = " ".join(filter(None, args.set))
-    verb = {
-        "book": book,
-        "read": read,
-        "pdf": paper,
-        "run": run,
-        "sweep": sweep,
-        "compare": compare_two,
-        "cost": cost,
-        "publish": publish_all,
-    }[args.verb]
     try:
         _check(args)
         if args.verb in ("cost", "compare"):  # they execute nothing, and may look on while a sweep runs
-            return verb(args)
+            return VERBS[args.verb](args)
         with engine.only_one() as args.lock:
-            return verb(args)
+            return VERBS[args.verb](args)
     except (chapters.ChapterError, files.FileError, ParameterError, ExecutionError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -72,6 +46,26 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workflow")
+    parser.add_argument("verb", choices=list(USED))
+    said = {
+        "scale": "smoke (if not given), laptop, gpu or paper",
+        "chapter": "a chapter's name, the beginning of it, or its number in the book; several with commas",
+        "decide": "minutes a chapter for reruns with as many replicates as a verdict needs",
+        "sweep": "a file of sweeps/ by its name, or any file by its path",
+        "cores": "cores here (if not given, all); on a cluster, jobs at a time",
+        "executor": "a Snakemake executor, e.g. slurm; its settings in $SNAKEMAKE_PROFILE",
+        "gpus": "runs on a GPU at a time here (if not given, one)",
+        "a": "a build to compare, by its name in _build/custom (if not given, what was published)",
+        "b": "the build to compare it with",
+    }
+    for name, words in said.items():
+        parser.add_argument(f"--{name}", default="", help=words)
+    parser.add_argument("--set", action="append", default=[], help='parameters, e.g. "n_generations=20 seed=3"; may be repeated')
+    return parser
 
 
 def _check(args) -> None:
@@ -248,6 +242,10 @@ def _judge(runs: list[chapters.Run], show: bool = False) -> bool:
             wrong = True
     return wrong
 
+
+VERBS = {"book": book, "read": read, "pdf": paper, "run": run, "sweep": sweep} | {
+    "compare": compare_two, "cost": cost, "publish": publish_all
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())
