@@ -7,6 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -21,6 +22,16 @@ def stack(model) -> nn.ModuleList:
     if len(found) != 1:
         raise ValueError(f"pruning: the model must have a stack of decoder layers; got {type(model).__name__} without one.")
     return found[0]
+
+
+def batches(model, ids, rows: int | None = None) -> Iterator[slice]:
+    """Yield slices of token rows (N, T) for evaluation, of as many rows, or of as many tokens as suit the model's device.
+
+    On a CPU 512 tokens: then what a layer computes stays in the cache and in memory that the process has already.
+    """
+    tokens = 512 if next(model.parameters()).device.type == "cpu" else 16384
+    rows = rows or max(1, tokens // np.shape(ids)[1])
+    yield from (slice(start, start + rows) for start in range(0, len(ids), rows))
 
 
 def keep(model, layers: Sequence[int]) -> None:

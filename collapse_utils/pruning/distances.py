@@ -4,14 +4,14 @@ x^(l) is the residual stream that layer l reads, l = 0 … L−1: x^(0) is the e
 before the final norm. Token rows are arrays ids (N, T) with a mask (N, T) of the tokens that count.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from collapse_utils.pruning.decoders import stack
+from collapse_utils.pruning.decoders import batches, stack
 
 
 @contextmanager
@@ -70,43 +70,81 @@ class Distances:
         return int(np.argmin(self.row(n)))
 
 
-def distances(
-    model, ids, mask, metric: Callable = angular, every: bool = False, normed: bool = False, batch: int = 8
-) -> Distances:
-    """Return the metric between all pairs of layers' inputs, streamed over batches: no more than one batch is held.
+def starts(matrix: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return the first layer of the most similar block of each size, from distances (L + 1, L + 1)."""
+    return np.array([np.argmin(np.diagonal(matrix, n)) for n in sizes])
 
-    metric (angular, influence, cosine, or yours) maps states (L + 1, m, d) to (L + 1, L + 1, k). A sample is the last token that counts of a row or, with
-    `every`, the mean over all of its tokens. normed takes x^(L) after the final norm, as output_hidden_states has it.
+
+def last_far(matrix: np.ndarray, sizes: Sequence[int]) -> float:
+    """Return the share of sizes whose last block is at or above the 90 % quantile of the distances (L + 1, L + 1) of its size."""
+    return np.mean([np.diagonal(matrix, n)[-1] >= np.quantile(np.diagonal(matrix, n), 0.9) for n in sizes])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What to compare: metric (angular, influence, cosine, or yours) maps states (L + 1, m, d) to (L + 1, L + 1, k).
+
+    A sample is the last token that counts of a row or, with `every`, the mean over all of its tokens. normed takes x^(L) after
+    the final norm, as output_hidden_states has it.
+    """
+
+    metric: Callable = angular
+    every: bool = False
+    normed: bool = False
+
+
+def distances(
+    model, ids, mask, metric: Callable = angular, every: bool = False, normed: bool = False, batch: int | None = None
+) -> Distances:
+    """Return the metric between all pairs of layers' inputs, streamed over batches; the rest as for Kind and scan."""
+    return scan(model, ids, mask, [Kind(metric, every, normed)], batch)[0]
+
+
+def scan(model, ids, mask, kinds: Sequence[Kind], batch: int | None = None) -> list[Distances]:
+    """Return the distances of each kind, all from one pass of the model, streamed: no more than one batch is held.
+
     Raises ValueError for a row without a token and for states that are not finite, with the layer.
     """
-    total, squares, n = 0.0, 0.0, 0
-    for start in range(0, len(ids), batch):
-        samples = _samples(model, ids[start : start + batch], mask[start : start + batch], metric, every, normed)
-        total, squares, n = total + samples.sum(-1), squares + (samples**2).sum(-1), n + samples.shape[-1]
+    sums = [[0.0, 0.0, 0] for _ in kinds]
+    for part in batches(model, ids, batch):
+        for of, samples in zip(sums, _samples(model, ids[part], mask[part], kinds), strict=True):
+            of[0], of[1], of[2] = of[0] + samples.sum(-1), of[1] + (samples**2).sum(-1), of[2] + samples.shape[-1]
+    return [_moments(*of) for of in sums]
+
+
+def mean(groups: list[Distances]) -> Distances:
+    """Return the mean over groups of as many samples, their mean standard error, and the number of all samples."""
+    return Distances(*(np.mean([getattr(d, x) for d in groups], axis=0) for x in ("mean", "se")), sum(d.n for d in groups))
+
+
+def _moments(total, squares, n: int) -> Distances:
     mean = total / n
     spread = (squares / n - mean**2).clamp(min=0) / max(n - 1, 1)
     return Distances(mean.numpy(), spread.sqrt().numpy(), n)
 
 
-def _samples(model, ids, mask, metric, every, normed) -> torch.Tensor:
-    """The metric's samples of one batch, (L + 1, L + 1, k)."""
+def _samples(model, ids, mask, kinds: Sequence[Kind]) -> list[torch.Tensor]:
+    """Each metric's samples of one batch, (L + 1, L + 1, k)."""
     device = next(model.parameters()).device
     ids, mask = (torch.as_tensor(np.asarray(array), device=device) for array in (ids, mask))
     if not mask.bool().any(dim=1).all():
         raise ValueError("distances: every row must have a token that counts; got one without.")
-    positions = torch.arange(mask.shape[1], device=device)
-    last = torch.where(mask.bool(), positions, -1).amax(dim=1)  # (b,)
-    rows = torch.arange(len(ids), device=device)
-    padding = None if bool(mask.all()) else mask.long()
+    last = torch.where(mask.bool(), torch.arange(mask.shape[1], device=device), -1).amax(dim=1)  # (b,)
+    rows, padding = torch.arange(len(ids), device=device), None if bool(mask.all()) else mask.long()
+    every = any(kind.every for kind in kinds)
     with torch.inference_mode(), states(model, (lambda x: x) if every else (lambda x: x[rows, last])) as found:
         output = model.base_model(input_ids=ids.long(), attention_mask=padding, use_cache=False).last_hidden_state
-    if normed:
-        found[-1] = (output if every else output[rows, last]).float()
     for layer, x in enumerate(found):
         if not torch.isfinite(x[mask.bool()] if every else x).all():
             raise ValueError(f"distances: states must be finite; x^({layer}) is not; load the model in float32.")
-    x = torch.stack(found)  # (L + 1, b, d) or (L + 1, b, T, d)
-    if not every:
-        return metric(x).cpu().double()
-    each = [metric(x[:, b, mask[b].bool()]).mean(dim=-1) for b in range(len(ids))]
-    return torch.stack(each, dim=-1).cpu().double()
+    raw = torch.stack(found)  # (L + 1, b, d) or (L + 1, b, T, d)
+    after = (output if every else output[rows, last]).float()
+    found = []
+    for kind in kinds:
+        x = torch.cat([raw[:-1], after[None]]) if kind.normed else raw
+        if kind.every:
+            each = [kind.metric(x[:, b, mask[b].bool()]).mean(dim=-1) for b in range(len(ids))]
+            found.append(torch.stack(each, dim=-1).cpu().double())
+        else:
+            found.append(kind.metric(x[:, rows, last] if every else x).cpu().double())
+    return found

@@ -2,7 +2,8 @@
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from scipy.optimize import curve_fit
 
 from collapse_utils import mirror
+from collapse_utils.moments import Moments
+from collapse_utils.pruning.decoders import batches
+from collapse_utils.pruning.forks import fork
 from collapse_utils.training import next_tokens
 
 OFFICIAL = {  # name → file below $COLLAPSE_DATA, its digest
@@ -52,28 +56,42 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     return ids, mask
 
 
-def likelihood(model, ids, mask, scored=None, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
+def likelihood(model, ids, mask, scored=None, batch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return Σ ln p over the scored tokens of each row, in nats, and whether all of them were the model's first choice.
 
     scored (N, T) defaults to mask; a row's first token has no prediction and never counts.
     """
-    scored = mask if scored is None else scored
     total, first = np.zeros(len(ids)), np.zeros(len(ids), bool)
-    device = next(model.parameters()).device
     with torch.inference_mode():
-        for start in range(0, len(ids), batch):
-            part = slice(start, start + batch)
-            longest = int(np.flatnonzero(mask[part].any(axis=0))[-1]) + 1
-            given, wanted = (torch.as_tensor(np.asarray(array[part, :longest]), device=device) for array in (ids, scored))
+        for part, given, wanted in _parts(model, ids, mask, mask if scored is None else scored, batch):
             logits, losses = next_tokens(model, given)
-            total[part] = -(losses.double() * wanted[:, 1:]).sum(dim=1).cpu()
-            first[part] = ((logits.argmax(dim=-1) == given[:, 1:]) | ~wanted[:, 1:]).all(dim=1).cpu()
+            total[part] = -(losses.double() * wanted).sum(dim=1).cpu()
+            first[part] = ((logits.argmax(dim=-1) == given[:, 1:]) | ~wanted).all(dim=1).cpu()
     return total, first
 
 
-def losses(model, ids, mask, batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
+def losses(model, ids, mask, batch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the summed loss of each row in nats and the number of its tokens that were predicted, (N,) each."""
-    return -likelihood(model, ids, mask, batch=batch)[0], mask[:, 1:].sum(axis=1)
+    return cut_losses(model, [{}], ids, mask, batch)[0], mask[:, 1:].sum(axis=1)
+
+
+def cut_losses(model, cuts: Sequence[Mapping[int, str]], ids, mask, batch: int | None = None) -> np.ndarray:
+    """Return the summed loss of each row in nats under each cut of the model (forks), (cuts, N); see losses."""
+    total = np.zeros((len(cuts), len(ids)))
+    with torch.inference_mode():
+        for part, given, wanted in _parts(model, ids, mask, mask, batch):
+            read = lambda given=given, wanted=wanted: (next_tokens(model, given)[1].double() * wanted).sum(dim=1).cpu()  # noqa: E731
+            total[:, part] = torch.stack(fork(model, cuts, read))
+    return total
+
+
+def _parts(model, ids, mask, scored, batch) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Batches as a slice of the rows, their ids (b, T) without common padding, and which of the tokens after the first count."""
+    device = next(model.parameters()).device
+    for part in batches(model, ids, batch):
+        longest = int(np.flatnonzero(mask[part].any(axis=0))[-1]) + 1
+        given, wanted = (torch.as_tensor(np.asarray(array[part, :longest]), device=device) for array in (ids, scored))
+        yield part, given, wanted[:, 1:]
 
 
 def cloze(ids, mask, given: int, asked: int, n_choices: int, rng: np.random.Generator) -> np.ndarray:
@@ -167,6 +185,25 @@ def transition(fractions: np.ndarray, accuracy: np.ndarray, chance: float) -> np
     """Return the fraction f_c and the width w of the logistic curve nearest to the accuracies, the first that of the whole."""
     curve = lambda f, fc, w: logistic(f, fc, w, accuracy[0], chance)  # noqa: E731
     return curve_fit(curve, fractions, accuracy, p0=(0.3, 0.1), bounds=([-1, 1e-3], [3, 2]))[0]
+
+
+@dataclass(frozen=True)
+class Fall:
+    """How accuracy falls to chance: the fraction fc half-way; the width, its error a bootstrap's; that of a straight decline."""
+
+    fc: float
+    width: Moments
+    straight: float
+
+
+def fall(right: np.ndarray, fractions: np.ndarray, chance: float, rng: np.random.Generator, n: int = 200) -> Fall:
+    """Return the transition of right answers (fractions, questions), from n draws of the questions with replacement."""
+    draws = rng.integers(right.shape[1], size=(n, right.shape[1]))
+    spread = np.std([transition(fractions, right[:, draw].mean(axis=1), chance)[1] for draw in draws])
+    accuracy = right.mean(axis=1)
+    fc, width = transition(fractions, accuracy, chance)
+    line = chance + (accuracy[0] - chance) * (1 - fractions)
+    return Fall(fc, Moments(n, np.array([width]), np.array([spread**2 * n * (n - 1)])), transition(fractions, line, chance)[1])
 
 
 def _keys_and_values(cache) -> bool:

@@ -4,6 +4,7 @@ Layers are numbered 0 … L−1; `distances` says how much they do, `pretrained`
 """
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from collapse_utils.pruning.decoders import keep, settings, stack
-from collapse_utils.pruning.distances import Distances, states
+from collapse_utils.pruning.distances import Distances
 
 ATTENTION, FEED_FORWARD = ("self_attn", "attn", "attention"), ("mlp",)
 
@@ -47,17 +48,18 @@ def kept(strategy: str, depth: int, n: int, found: Distances | None = None, rng=
     return without(depth, range(first, first + n))
 
 
-def greedy(loss: Callable, depth: int, n: int) -> list[tuple[int, ...]]:
-    """Return the layers kept after 0, 1, …, n removals, each the one whose loss(layers) is least (SLEB, 2402.09025).
+def greedy(losses: Callable, depth: int, n: int) -> list[tuple[int, ...]]:
+    """Return the layers kept after 0, 1, …, n removals, each time those of least loss (SLEB, 2402.09025).
 
-    The first and the last layer stay, as in the released code; it takes about n·L evaluations.
+    losses maps a step's candidates, a list of layers to keep, to the loss of each, so that they can share what they have in
+    common (evaluation.cut_losses). The first and the last layer stay, as in the released code; about n·L candidates in all.
     """
     if not 0 <= n <= depth - 2:
         raise ValueError(f"greedy: n must lie between 0 and {depth - 2} for {depth} layers; got {n}.")
     path = [tuple(range(depth))]
     for _ in range(n):
         candidates = [tuple(k for k in path[-1] if k != gone) for gone in path[-1][1:-1]]
-        path.append(min(candidates, key=loss))
+        path.append(candidates[int(np.argmin(losses(candidates)))])
     return path
 
 
@@ -79,22 +81,24 @@ def prune(model, layers: Sequence[int]):
     return found
 
 
+def part(layer, name: str):
+    """Return a layer's attention or feed_forward module. Raises ValueError where it has not one."""
+    names = {"attention": ATTENTION, "feed_forward": FEED_FORWARD}[name]
+    inner = [child for child_name, child in layer.named_children() if child_name in names]
+    if len(inner) != 1:
+        raise ValueError(f"silenced: layers must have one part named {' or '.join(names)}; got {type(layer).__name__}.")
+    return inner[0]
+
+
 @contextmanager
-def silenced(model, part: str, layers: Sequence[int]) -> Iterator[None]:
-    """Switch off the attention or the feed-forward part of these layers: it adds nothing to the residual stream."""
-    names = {"attention": ATTENTION, "feed_forward": FEED_FORWARD}[part]
+def silenced(model, name: str, layers: Sequence[int]) -> Iterator[None]:
+    """Switch off the attention or the feed_forward part of these layers: it adds nothing to the residual stream."""
 
     def nothing(module, args, output):
         return (torch.zeros_like(output[0]), *output[1:]) if isinstance(output, tuple) else torch.zeros_like(output)
 
-    handles = []
-    for layer in layers:
-        inner = [child for name, child in stack(model)[layer].named_children() if name in names]
-        if len(inner) != 1:
-            raise ValueError(
-                f"silenced: layers must have one part named {' or '.join(names)}; got {type(stack(model)[layer]).__name__}."
-            )
-        handles.append(inner[0].register_forward_hook(nothing))
+    parts = [part(stack(model)[layer], name) for layer in layers]
+    handles = [inner.register_forward_hook(nothing) for inner in parts]
     try:
         yield
     finally:
@@ -102,21 +106,27 @@ def silenced(model, part: str, layers: Sequence[int]) -> Iterator[None]:
             handle.remove()
 
 
-def turning(model, ids, part: str) -> list[int]:
+def turning(model, ids, name: str) -> list[int]:
     """Return the layers by how little their attention or feed-forward part turns the stream, the least first.
 
-    The turn is 1 − cos between the layer's output with and without the part, over all tokens (LLM-Drop, 2406.15786).
+    The turn is 1 − cos between the layer's output with and without the part, over all tokens (LLM-Drop, 2406.15786). Every
+    layer is read twice in one pass of the model.
     """
-    device, found = next(model.parameters()).device, []
-    ids = torch.as_tensor(ids, device=device)
-    with torch.inference_mode():
-        with states(model) as seen:
-            model.base_model(input_ids=ids, use_cache=False)
-        whole = list(seen)
-        for layer in range(len(whole) - 1):
-            with silenced(model, part, [layer]), states(model) as seen:
-                model.base_model(input_ids=ids, use_cache=False)
-            found.append(1 - torch.cosine_similarity(whole[layer + 1], seen[layer + 1], dim=-1).mean().item())
+    found = []
+
+    def again(layer, module, args, kwargs, output):
+        with silenced(model, name, [layer]):
+            other = module.forward(*args, **kwargs)
+        with_part, without_part = (x[0] if isinstance(x, tuple) else x for x in (output, other))
+        found.append(1 - torch.cosine_similarity(with_part.float(), without_part.float(), dim=-1).mean().item())
+
+    handles = [layer.register_forward_hook(functools.partial(again, i), with_kwargs=True) for i, layer in enumerate(stack(model))]
+    try:
+        with torch.inference_mode():
+            model.base_model(input_ids=torch.as_tensor(ids, device=next(model.parameters()).device), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
     return np.argsort(found, kind="stable").tolist()
 
 
@@ -140,3 +150,9 @@ def merge(model, first: int, m: int, how: str):
             weight.data += other - (base if how == "sum" else weight.data)
     stack(found)[first] = merged
     return found
+
+
+def gap(one, other) -> float:
+    """Return the largest difference of two layers' matrices."""
+    matrices = [(name, weight) for name, weight in one.named_parameters() if weight.dim() > 1]
+    return max((weight - other.get_parameter(name)).abs().max().item() for name, weight in matrices)

@@ -1,0 +1,75 @@
+"""Many cuts of one decoder on the same input: what they have in common, from the first layer on, is computed once.
+
+A cut says what which layers lack, {layer: "layer", "attention" or "feed_forward"}; {} is the whole model.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+from collapse_utils.pruning.decoders import stack
+from collapse_utils.pruning.layers import silenced
+
+
+def lacking(depth: int, kept: Sequence[int]) -> dict[int, str]:
+    """Return the cut that leaves these of `depth` layers alone."""
+    return dict.fromkeys(sorted(set(range(depth)) - set(kept)), "layer")
+
+
+def fork(model, cuts: Sequence[Mapping[int, str]], run: Callable) -> list:
+    """Return [run() under each cut]; run must evaluate the model, without a cache, on the same input each time.
+
+    A layer that is gone passes on what it is given. Cuts go in such an order that each begins with the states it shares with
+    the one before, so that every layer runs once for every different beginning; equal cuts run once. No more than one state a
+    layer is held. Raises ValueError for a layer or a part that is not there.
+    """
+    layers = stack(model)
+    for cut in cuts:
+        if not set(cut) <= set(range(len(layers))) or not set(cut.values()) <= {"layer", "attention", "feed_forward"}:
+            raise ValueError(
+                f"fork: a cut must be {{layer of 0 … {len(layers) - 1}: layer, attention or feed_forward}}; got {cut}."
+            )
+    paths = [tuple(cut.get(i, "") for i in range(len(layers))) for cut in cuts]
+    current, found = _Path(model), {}
+    with contextlib.ExitStack() as after:
+        for i, layer in enumerate(layers):
+            own = vars(layer).get("forward")  # where a library put its own in place of the class's
+            layer.forward = functools.partial(current.layer, i, layer.forward)
+            after.callback(_restore, layer, own)
+        for path in sorted(set(paths)):
+            current.path = path
+            found[path] = run()
+    return [found[path] for path in paths]
+
+
+class _Path:
+    """What each layer lacks, and what it wrote under the last such beginning."""
+
+    def __init__(self, model):
+        self.model, self.path = model, ()
+        self.written: dict[int, tuple[tuple[str, ...], object]] = {}
+        self.more: dict[int, tuple | None] = {}  # what a layer returns beside the stream; None if nothing, and not in a tuple
+
+    def layer(self, i: int, forward: Callable, *args, **kwargs):
+        """What layer i returns, computed if this beginning is new."""
+        beginning, lacks = self.path[: i + 1], self.path[i]
+        if self.written.get(i, ((), None))[0] == beginning:
+            return self.written[i][1]
+        if lacks == "layer" and i in self.more:
+            stream = args[0] if args else kwargs["hidden_states"]
+            found = stream if self.more[i] is None else (stream, *self.more[i])
+        else:
+            with silenced(self.model, lacks, [i]) if lacks in ("attention", "feed_forward") else contextlib.nullcontext():
+                found = forward(*args, **kwargs)
+            self.more[i] = tuple(found[1:]) if isinstance(found, tuple) else None
+            if lacks == "layer":  # its first call told in what shape a layer returns
+                return self.layer(i, forward, *args, **kwargs)
+        self.written[i] = beginning, found
+        return found
+
+
+def _restore(layer, own: Callable | None) -> None:
+    if own is None:
+        del layer.forward
+    else:
+        layer.forward = own
