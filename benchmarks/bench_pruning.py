@@ -1,4 +1,4 @@
-"""The distance scan against storing every hidden state; time and memory of pruned models against the layers kept."""
+"""The scan, the cuts and the exams of layer_pruning against their straightforward forms; pruned models against the layers kept."""
 
 import json
 import os
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 import transformers
 
-from collapse_utils.pruning import distances, layers as pruning, pretrained
+from collapse_utils.pruning import distances, evaluation as exams, layers as pruning, pretrained
+from collapse_utils.pruning.forks import lacking
 
 RESULT = Path(__file__).with_name("pruning.json")
 SHAPE = {"hidden_size": 192, "num_hidden_layers": 24, "num_attention_heads": 6, "intermediate_size": 384, "vocab_size": 2048}
@@ -115,8 +116,81 @@ def _time(model, ids) -> float:
         return time.thread_time() - started
 
 
-if __name__ == "__main__":
-    probe(sys.argv[1])
+def _chapter():
+    """The shipped decoder, rows, questions of four choices, and the layers that the chapter's cuts keep."""
+    torch.set_num_threads(1)
+    model, _ = pretrained.load("deep-thin")
+    depth, rng = len(pruning.stack(model)), np.random.default_rng(0)
+    ids = rng.integers(1, model.config.vocab_size, (16, 128))
+    questions = rng.integers(1, model.config.vocab_size, (16, 4, 60))
+    questions[..., :48] = questions[:, :1, :48]
+    gone = [range(i, i + n) for n in (1, depth // 4, depth // 2) for i in range(depth - n + 1)]
+    return model, ids, questions, [pruning.without(depth, layers) for layers in gone]
+
+
+def _in_turns(naive, ours, rounds: int = 3) -> tuple[float, list]:
+    """How many times the CPU seconds of the one are those of the other, the least of a few rounds in turns; both results."""
+    best, results = [np.inf, np.inf], [None, None]
+    for _ in range(rounds):
+        for i, way in enumerate((naive, ours)):
+            started = time.process_time()
+            results[i] = way()
+            best[i] = min(best[i], time.process_time() - started)
+    return best[0] / best[1], results
+
+
+def test_exams_and_scan(benchmark):
+    """Distances, losses of every block of 1, 4 and 8 layers, and a cloze, against one row, one question, one cut model at a time."""
+    model, ids, questions, kept = _chapter()
+    mask, depth = np.ones_like(ids, bool), len(pruning.stack(model))
+    kinds = [distances.Kind(), distances.Kind(normed=True), distances.Kind(distances.influence, every=True)]
+    similar = [pruning.prune(model, pruning.without(depth, range(2, 2 + n))) for n in range(0, depth - 2, 2)]
+
+    def log_share(network, row, first):
+        with torch.inference_mode():
+            share = network(input_ids=torch.as_tensor(row[None]), use_cache=False).logits[0, first - 1 : -1].log_softmax(dim=-1)
+        return share.gather(-1, torch.as_tensor(row[first:, None])).sum().item()
+
+    def scanned():
+        alone = [(ids[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
+        each = lambda kind, row: distances.distances(model, *row, kind.metric, kind.every, kind.normed).mean  # noqa: E731
+        return [np.mean([each(kind, row) for row in alone], axis=0) for kind in kinds]
+
+    def one_cut():
+        return np.array([[-log_share(pruned, row, 1) for row in ids] for pruned in (pruning.prune(model, k) for k in kept)])
+
+    def one_question():
+        return np.array([[[log_share(network, row, 48) for row in four] for four in questions] for network in similar])
+
+    ways = {
+        "scan": (scanned, lambda: [found.mean for found in distances.scan(model, ids, mask, kinds)]),
+        "cuts": (one_cut, lambda: exams.cut_losses(model, [lacking(depth, k) for k in kept], ids, mask)),
+        "exams": (one_question, lambda: np.array([exams.choose(network, questions, 48) for network in similar])),
+    }
+    whole, results = _in_turns(*([lambda i=i: [way[i]() for way in ways.values()] for i in (0, 1)]))
+    each = {name: round(_in_turns(*pair, rounds=1)[0], 2) for name, pair in ways.items()}
+    benchmark.pedantic(ways["scan"][1])
+    errors = [np.abs(np.array(a) - np.array(b)).max() for a, b in zip(*results, strict=True)]
+    benchmark.extra_info.update(ratio=round(whole, 2), **each, error=max(errors))
+    print(f"\nexams and scan: {whole:.1f} times one at a time (wanted: 5; {each}), apart by {max(errors):.1e}")
+    assert max(errors[1:]) < 1e-3  # nats in sums over 127 tokens: 1e-5 a token
+    assert (results[0][2].argmax(-1) == results[1][2].argmax(-1)).all()
+
+
+def test_cuts_that_fork(benchmark):
+    """The same cuts of the same rows in batches, each cut model by itself in batches as large: what sharing alone gives."""
+    model, ids, _, kept = _chapter()
+    mask, depth = np.ones_like(ids, bool), len(pruning.stack(model))
+    models = [pruning.prune(model, layers) for layers in kept]
+    cuts = [lacking(depth, layers) for layers in kept]
+    ratio, (apart, shared) = _in_turns(
+        lambda: [exams.losses(one, ids, mask)[0] for one in models], lambda: exams.cut_losses(model, cuts, ids, mask)
+    )
+    benchmark.pedantic(exams.cut_losses, (model, cuts[:2], ids, mask))
+    count = sum(map(len, kept)) / len({layers[:i] for layers in kept for i in range(1, len(layers) + 1)})
+    benchmark.extra_info.update(ratio=round(ratio, 2), layers=round(count, 2))
+    print(f"\ncuts: {ratio:.2f} times each by itself; the layers alone would give {count:.2f}")
+    assert np.allclose(apart, shared, rtol=1e-5)
 
 
 def test_loading_the_shipped_decoder(benchmark):
@@ -140,3 +214,7 @@ def test_loading_the_shipped_decoder(benchmark):
     ours, alone = (min(seconds[1:]) for seconds in taken.values())
     benchmark.extra_info["ratio"] = round(ours / alone, 2)
     print(f"\nload: {ours / alone:.2f} times transformers' own loading, {ours:.2f} s (wanted: 1.5, 1 s)")
+
+
+if __name__ == "__main__":
+    probe(sys.argv[1])

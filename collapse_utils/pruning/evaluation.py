@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.optimize import curve_fit
+from scipy.stats import beta
 
 from collapse_utils import mirror
 from collapse_utils.moments import Moments
@@ -174,6 +176,19 @@ def lambada(model, tokenizer, n: int = 500) -> tuple[np.ndarray, np.ndarray]:
     scored = mask & (np.arange(ids.shape[1]) >= lengths - np.array(last)[:, None])
     total, first = likelihood(model, ids, mask, scored)
     return -total, first
+
+
+def official(model, tokenizer, each: int) -> pd.DataFrame:
+    """Return exam, mean, se: right pairs of BLiMP (`each` of every set), right words of LAMBADA (ten times as many), −ln p of them.
+
+    BLiMP's sets are fixed and its pairs drawn; the error of a share of words is the spread of Beta(right + 1, wrong + 1).
+    """
+    pairs, (nats, words) = blimp(model, tokenizer, each), lambada(model, tokenizer, 10 * each)
+    sets = np.sqrt((pairs.var(axis=1) / max(each - 1, 1)).sum()) / len(pairs)
+    share = beta.std(words.sum() + 1, (~words).sum() + 1)
+    found = [("blimp", pairs.mean(), sets), ("lambada", words.mean(), share)]
+    found += [("lambada-nats", nats.mean(), nats.std(ddof=1) / np.sqrt(len(nats)))]
+    return pd.DataFrame(found, columns=["exam", "mean", "se"])
 
 
 def logistic(f, fc: float, w: float, whole: float, chance: float):

@@ -7,6 +7,8 @@ import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
+
 from collapse_utils.pruning.decoders import stack
 from collapse_utils.pruning.layers import silenced
 
@@ -21,7 +23,8 @@ def fork(model, cuts: Sequence[Mapping[int, str]], run: Callable) -> list:
 
     A layer that is gone passes on what it is given. Cuts go in such an order that each begins with the states it shares with
     the one before, so that every layer runs once for every different beginning; equal cuts run once. No more than one state a
-    layer is held. Raises ValueError for a layer or a part that is not there.
+    layer is held. Raises ValueError for a layer or a part that is not there,
+    and for layers that pass on more than one stream.
     """
     layers = stack(model)
     for cut in cuts:
@@ -48,24 +51,38 @@ class _Path:
     def __init__(self, model):
         self.model, self.path = model, ()
         self.written: dict[int, tuple[tuple[str, ...], object]] = {}
-        self.more: dict[int, tuple | None] = {}  # what a layer returns beside the stream; None if nothing, and not in a tuple
+        self.alike: dict[int, object] = {}  # what a layer returned when it was last computed
 
     def layer(self, i: int, forward: Callable, *args, **kwargs):
         """What layer i returns, computed if this beginning is new."""
         beginning, lacks = self.path[: i + 1], self.path[i]
         if self.written.get(i, ((), None))[0] == beginning:
             return self.written[i][1]
-        if lacks == "layer" and i in self.more:
-            stream = args[0] if args else kwargs["hidden_states"]
-            found = stream if self.more[i] is None else (stream, *self.more[i])
-        else:
-            with silenced(self.model, lacks, [i]) if lacks in ("attention", "feed_forward") else contextlib.nullcontext():
+        if lacks in ("attention", "feed_forward"):
+            with silenced(self.model, lacks, [i]):
                 found = forward(*args, **kwargs)
-            self.more[i] = tuple(found[1:]) if isinstance(found, tuple) else None
-            if lacks == "layer":  # its first call told in what shape a layer returns
-                return self.layer(i, forward, *args, **kwargs)
+        elif lacks == "layer" and i in self.alike:
+            found = self.passed(i, args, kwargs)
+        else:
+            found = self.alike[i] = forward(*args, **kwargs)
+            if lacks == "layer":  # computed to see in what shape the layer returns
+                found = self.passed(i, args, kwargs)
         self.written[i] = beginning, found
         return found
+
+    def passed(self, i: int, args: tuple, kwargs: dict):
+        """The stream that layer i is given, in the shape in which it returns one."""
+        stream, alike, before = (
+            args[0] if args else kwargs["hidden_states"],
+            self.alike[i],
+            self.written.get(i - 1, ((), None))[1],
+        )
+        if not isinstance(alike, tuple | list):
+            return stream
+        more = [part for part in before[1:] if isinstance(part, torch.Tensor)] if isinstance(before, tuple | list) else []
+        if any(part is given for part in more for given in (*args, *kwargs.values())):
+            raise ValueError(f"fork: layers must pass on one stream alone; those of {type(self.model).__name__} pass on more.")
+        return type(alike)([stream, *alike[1:]])
 
 
 def _restore(layer, own: Callable | None) -> None:

@@ -134,6 +134,12 @@ def test_blimp_and_lambada_are_read_as_they_are_published(model, tokenizer, tmp_
     ends = [logp(model, [0, *tokenizer(text)["input_ids"]])[-1] for text in ("the cat sat on the mat", "a dog ran")]
     assert np.allclose(nats, np.negative(ends), atol=1e-4)
     assert first.shape == (2,)
+    table = exams.official(model, tokenizer, 2).set_index("exam")
+    rate = np.mean([good > bad for good, bad in sides])
+    assert np.allclose(table["mean"], [rate, first.mean(), nats.mean()])
+    k = first.sum()  # of Beta(k + 1, 3 − k)
+    wanted = [np.sqrt(2 * rate * (1 - rate)) / 2, np.sqrt((k + 1) * (3 - k) / 80), np.abs(nats[0] - nats[1]) / 2]
+    assert np.allclose(table.se, wanted)
     (tmp_path / "l.jsonl").write_text("{}")
     with pytest.raises(OSError, match="must have the official SHA-256"):
         exams.lambada(model, tokenizer)

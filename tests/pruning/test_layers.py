@@ -103,6 +103,32 @@ def test_all_tokens_are_averaged_within_rows(rows):
     assert np.allclose(found.se.diagonal(1)[:-1], np.std(direct, axis=0, ddof=1) / np.sqrt(len(ids)), atol=1e-5)
 
 
+def test_all_kinds_of_distance_come_from_one_pass(rows):
+    """Each as if asked for alone, padding included, and the model is run once a batch; their mean over groups of rows."""
+    model, (ids, mask) = build("llama"), rows
+    kinds = [distances.Kind(), distances.Kind(normed=True), distances.Kind(distances.influence, every=True)]
+    passes = []
+    handle = pruning.stack(model)[0].register_forward_hook(lambda *_: passes.append(1))
+    found = distances.scan(model, ids, mask, kinds, batch=3)
+    handle.remove()
+    assert len(passes) == 3
+    for kind, together in zip(kinds, found, strict=True):
+        alone = distances.distances(model, ids, mask, kind.metric, kind.every, kind.normed)
+        assert np.allclose(together.mean, alone.mean, atol=1e-5)
+        assert np.allclose(together.se, alone.se, atol=1e-5)
+    halves = [distances.distances(model, ids[k : k + 3], mask[k : k + 3]) for k in (0, 3)]
+    assert np.allclose(distances.mean(halves).mean, distances.distances(model, ids[:6], mask[:6]).mean, atol=1e-6)
+    assert distances.mean(halves).n == 6
+
+
+def test_where_blocks_are_alike_is_read_off_the_diagonals():
+    matrix = np.zeros((7, 7))
+    for n, row in {1: [3, 1, 4, 1, 5, 9], 2: [2, 6, 1, 8, 7], 3: [2, 1, 3, 4]}.items():
+        matrix += np.diag(np.array(row, float), n)
+    assert distances.starts(matrix, [1, 2, 3]).tolist() == [1, 2, 1]
+    assert distances.last_far(matrix, [1, 2, 3]) == 2 / 3  # 7 is below the 90 % quantile of its row, 7.6
+
+
 def test_metrics_know_their_limits(seed):
     """Angles: scaling nothing, opposite 1, independent ones ½; the influence of nothing is 0."""
     torch.manual_seed(seed)
@@ -300,6 +326,10 @@ def test_merging_as_released_keeps_the_top_layer(rows):
             assert torch.allclose(summed.get_parameter(name), mats[1] + mats[2] + mats[3] - 2 * mats[0], atol=1e-6)
         else:
             assert torch.equal(weight, mats[0])
+    assert pruning.gap(top, layers[4]) < 1e-6
+    matrices = [name for name, weight in top.named_parameters() if weight.dim() > 1]
+    furthest = max((summed.get_parameter(name) - layers[4].get_parameter(name)).abs().max() for name in matrices)
+    assert pruning.gap(summed, layers[4]) == furthest > 0.1
     assert len(pruning.stack(pruning.merge(model, 1, 3, "sum"))) == len(layers) - 3
     with pytest.raises(ValueError, match="sum or telescoped"):
         pruning.merge(model, 4, 2, "sum")
