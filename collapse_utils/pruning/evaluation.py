@@ -1,5 +1,6 @@
 """What a small language model can be asked: its loss, a cloze from any text, BLiMP, LAMBADA; and where it falls to chance."""
 
+import inspect
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,9 @@ from scipy.stats import beta
 
 from collapse_utils import mirror
 from collapse_utils.moments import Moments
-from collapse_utils.pruning.decoders import batches
+from collapse_utils.pruning.decoders import batches, stack
 from collapse_utils.pruning.forks import fork
+from collapse_utils.pruning.layers import prune, without
 from collapse_utils.training import next_tokens
 
 OFFICIAL = {  # name → file below $COLLAPSE_DATA, its digest
@@ -112,28 +114,77 @@ def cloze(ids, mask, given: int, asked: int, n_choices: int, rng: np.random.Gene
     return np.concatenate([start, rows[source][..., given : given + asked]], axis=-1)
 
 
-def choose(model, questions: np.ndarray, given: int, batch: int = 16) -> np.ndarray:
+def choose(model, questions: np.ndarray, given: int, batch: int | None = None) -> np.ndarray:
     """Return for each question the summed ln p of its choices after the first `given` tokens, (N, n_choices).
 
-    The choices of a question share its first `given` tokens, so these are read once and their keys and values repeated; a model
-    that remembers in other ways (a state of linear attention, or nothing) reads each choice whole.
+    The choices of a question share its first `given` tokens, which are read once: all in one row, where a choice sees these and
+    itself; for a model that takes no such mask their keys and values are repeated; one that remembers in other ways (a state of
+    linear attention, or nothing) reads each choice whole.
     """
-    choices, device = questions.shape[1], next(model.parameters()).device
-    scores = []
+    return cut_choices(model, [{}], questions, given, batch)[0]
+
+
+def cut_choices(model, cuts: Sequence[Mapping[int, str]], questions, given: int, batch: int | None = None) -> np.ndarray:
+    """Return what choose does under each cut of the model without some layers (forks), (cuts, N, n_choices)."""
+    n, choices, length = questions.shape
+    tokens, scores = np.empty((n, given + choices * (length - given))), np.empty((len(cuts), n, choices))
+    device, packs = next(model.parameters()).device, _packs(model, questions[:1], given)
+    models = [model] if packs else [prune(model, without(len(stack(model)), cut)) if cut else model for cut in cuts]
     with torch.inference_mode():
-        for start in range(0, len(questions), batch):
-            part = torch.as_tensor(questions[start : start + batch], device=device)  # (b, n_choices, T)
-            read = model(input_ids=part[:, 0, :given], use_cache=True)
-            asked = part[..., given:].flatten(0, 1)  # (b · n_choices, T − given)
-            if _keys_and_values(getattr(read, "past_key_values", None)):
-                read.past_key_values.batch_repeat_interleave(choices)
-                later = model(input_ids=asked[:, :-1], past_key_values=read.past_key_values, use_cache=True).logits
+        for part in batches(model, tokens, batch):
+            asked = torch.as_tensor(questions[part], device=device)  # (b, n_choices, T)
+            if packs:
+                found = fork(model, cuts, lambda asked=asked: _in_one_row(model, asked, given))
             else:
-                later = model(input_ids=part.flatten(0, 1), use_cache=False).logits[:, given:-1]
-            first = read.logits[:, -1:].repeat_interleave(choices, dim=0)
-            nats = _cross_entropy(torch.cat([first, later], dim=1).float(), asked)
-            scores.append(-nats.double().sum(dim=1).reshape(-1, choices).cpu().numpy())
-    return np.concatenate(scores)
+                found = [_one_after_the_other(pruned, asked, given) for pruned in models]
+            scores[:, part] = torch.stack(found).cpu()
+    return scores
+
+
+def _in_one_row(model, asked: torch.Tensor, given: int) -> torch.Tensor:
+    """Σ ln p of choices (b, n_choices, T) that stand side by side after their common beginning, (b, n_choices)."""
+    n, choices, length = asked.shape
+    each = length - given - 1  # tokens of a choice that predict its next
+    branch = torch.cat([torch.full((given,), -1), torch.arange(choices).repeat_interleave(each)]).to(asked.device)
+    place = torch.cat([torch.arange(given), torch.arange(given, length - 1).repeat(choices)]).to(asked.device)
+    sees = ((branch < 0) | (branch == branch[:, None])) & (place <= place[:, None])
+    row = torch.cat([asked[:, 0, :given], asked[..., given:-1].flatten(1)], dim=1)
+    mask = sees.expand(n, 1, -1, -1)
+    tail = {"logits_to_keep": 1 + choices * each, "use_cache": False}
+    logits = model(input_ids=row, attention_mask=mask, position_ids=place.expand(n, -1), **tail).logits.float()
+    first, later = logits[:, :1].expand(-1, choices, -1)[:, :, None], logits[:, 1:].unflatten(1, (choices, each))
+    nats = _cross_entropy(later.flatten(0, 1), asked[..., given + 1 :].flatten(0, 1)).double().sum(dim=1)
+    nats += _cross_entropy(first.flatten(0, 1), asked[..., given : given + 1].flatten(0, 1)).double().sum(dim=1)
+    return -nats.view(n, choices)
+
+
+def _one_after_the_other(model, asked: torch.Tensor, given: int) -> torch.Tensor:
+    """The same of choices (b, n_choices, T) in rows of their own, (b, n_choices)."""
+    choices, rows = asked.shape[1], asked[..., given:].flatten(0, 1)
+    read = model(input_ids=asked[:, 0, :given], use_cache=True)
+    if _keys_and_values(getattr(read, "past_key_values", None)):
+        read.past_key_values.batch_repeat_interleave(choices)
+        later = model(input_ids=rows[:, :-1], past_key_values=read.past_key_values, use_cache=True).logits
+    else:
+        later = model(input_ids=asked.flatten(0, 1), use_cache=False).logits[:, given:-1]
+    first = read.logits[:, -1:].repeat_interleave(choices, dim=0)
+    nats = _cross_entropy(torch.cat([first, later], dim=1).float(), rows)
+    return -nats.double().sum(dim=1).view(-1, choices)
+
+
+def _packs(model, question: np.ndarray, given: int) -> bool:
+    """Whether a model takes a mask of its own and places of tokens: its class says so, and one question is scored alike in both ways."""
+    takes = inspect.signature(model.forward).parameters
+    scaled = getattr(model.config, "_attn_implementation", None) == "sdpa" and question.shape[-1] > given + 1
+    if not scaled or not {"position_ids", "logits_to_keep", "attention_mask"} <= set(takes):
+        return False
+    asked = torch.as_tensor(question, device=next(model.parameters()).device)
+    with torch.inference_mode():
+        try:
+            packed = _in_one_row(model, asked, given)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):  # whatever a model makes of such a mask
+            return False
+        return torch.allclose(packed, _one_after_the_other(model, asked, given), rtol=1e-4, atol=1e-3)
 
 
 def right(scores: np.ndarray) -> np.ndarray:
