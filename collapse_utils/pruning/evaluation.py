@@ -126,12 +126,11 @@ def choose(model, questions: np.ndarray, given: int, batch: int | None = None) -
 
 def cut_choices(model, cuts: Sequence[Mapping[int, str]], questions, given: int, batch: int | None = None) -> np.ndarray:
     """Return what choose does under each cut of the model without some layers (forks), (cuts, N, n_choices)."""
-    n, choices, length = questions.shape
-    tokens, scores = np.empty((n, given + choices * (length - given))), np.empty((len(cuts), n, choices))
+    scores = np.empty((len(cuts), *questions.shape[:2]))
     device, packs = next(model.parameters()).device, _packs(model, questions[:1], given)
     models = [model] if packs else [prune(model, without(len(stack(model)), cut)) if cut else model for cut in cuts]
     with torch.inference_mode():
-        for part in batches(model, tokens, batch):
+        for part in batches(model, questions[:, 0], batch):
             asked = torch.as_tensor(questions[part], device=device)  # (b, n_choices, T)
             if packs:
                 found = fork(model, cuts, lambda asked=asked: _in_one_row(model, asked, given))
