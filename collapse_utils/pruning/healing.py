@@ -17,7 +17,6 @@ FEED_FORWARD = {  # the feed-forward matrices of each model type (Gromov 2024, 2
     "gpt_neox": ("dense_h_to_4h", "dense_4h_to_h"),
 }
 METHODS = ("lora", "qlora", "head", "full")
-DROPPED = 3277  # of 65,536: the adapters' dropout, 0.05
 
 
 def heal(model, ids, mask, method: str, recipe: Recipe, seed: int = 0, rank: int = 8):
@@ -43,80 +42,37 @@ def heal(model, ids, mask, method: str, recipe: Recipe, seed: int = 0, rank: int
         network.requires_grad_(True)
     steps = order(mask.sum(axis=1), recipe, np.random.default_rng(seed))
     train(network, lambda model, rows, step: predicted(model, ids[rows], mask[rows]), steps, recipe)
-    return (merged(network) if method == "lora" else network).eval()
-
-
-class Adapter(torch.nn.Module):
-    """A frozen matrix W with a low-rank adapter, y = W x + B A drop(x) (LoRA, Hu 2021, 2106.09685), as `peft` defines it.
-
-    alpha = rank; A, (rank, n_in), begins as a linear layer does, B at zero. lora_B holds B transposed, (rank, n_out).
-    """
-
-    def __init__(self, base, rank: int):
-        super().__init__()
-        self.base, self.across = base, hasattr(base, "nx")  # GPT-2 stores its matrices as (n_in, n_out)
-        n_in, n_out = (base.nx, base.nf) if self.across else (base.in_features, base.out_features)
-        device = base.weight.device
-        self.lora_A = torch.nn.Parameter(torch.nn.init.kaiming_uniform_(torch.empty(rank, n_in, device=device), a=5**0.5))
-        self.lora_B = torch.nn.Parameter(torch.zeros(rank, n_out, device=device))
-
-    def forward(self, x):
-        y = self.base(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return _LowRank.apply(y, x.to(y.dtype), self.lora_A.to(y.dtype), self.lora_B.to(y.dtype), self.training)
-
-    def merged(self):
-        """Return the frozen layer with B A added to its matrix, in place."""
-        change = (self.lora_A.T @ self.lora_B).detach()
-        self.base.weight.data += change if self.across else change.T
-        return self.base
-
-
-class _LowRank(torch.autograd.Function):
-    """y + B A drop(x), with few passes over memory; dropout from 16 random bits a number, the same on every processor."""
-
-    @staticmethod
-    def forward(ctx, y, x, down, up, training):
-        kept, seen = None, x.flatten(0, -2)
-        if training:
-            bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None).view(torch.int16)
-            kept = torch.ge(bits[: x.numel()].view_as(seen), DROPPED - 2**15, out=torch.empty_like(seen))
-            seen, down = seen * kept, down / (1 - DROPPED / 2**16)
-        inner = seen @ down.T
-        ctx.save_for_backward(seen, kept, inner, down, up)
-        return torch.addmm(y.flatten(0, -2), inner, up).view_as(y)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        seen, kept, inner, down, up = ctx.saved_tensors
-        over = grad.flatten(0, -2)
-        within, scale = over @ up.T, 1 if kept is None else 1 - DROPPED / 2**16
-        back = None
-        if ctx.needs_input_grad[1]:
-            back = within @ down if kept is None else (within @ down).mul_(kept)
-            back = back.view(*grad.shape[:-1], -1)
-        return grad, back, within.T @ seen / scale, inner.T @ over, None
+    return (network.merge_and_unload() if method == "lora" else network).eval()
 
 
 def adapted(model, rank: int):
-    """Return the model, changed in place, with low-rank adapters on its feed-forward matrices and all else frozen."""
+    """Return the model with low-rank adapters on its feed-forward matrices, all else frozen (`peft`)."""
+    import peft
+
     kind = model.config.model_type
     if kind not in FEED_FORWARD:
         raise ValueError(f"heal: the feed-forward matrices must be known; {kind!r} is not among {', '.join(FEED_FORWARD)}.")
-    model.requires_grad_(False)
-    for path, module in list(model.named_modules()):
-        if f".{path}".endswith(tuple(f".{name}" for name in FEED_FORWARD[kind])):
-            model.set_submodule(path, Adapter(module, rank))
-    return model
+    settings = {"r": rank, "lora_alpha": rank, "lora_dropout": 0.05, "target_modules": list(FEED_FORWARD[kind])}
+    with warnings.catch_warnings():  # of peft about transformers' new names
+        warnings.simplefilter("ignore", FutureWarning)
+        network = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", fan_in_fan_out=kind == "gpt2", **settings))
+    for path in [path for path, _ in network.named_modules()]:
+        if ".lora_dropout." in path:
+            network.set_submodule(path, Dropout())
+    return network
 
 
-def merged(model):
-    """Return the model, changed in place, with its adapters added to the matrices that they sit on."""
-    for path, module in list(model.named_modules()):
-        if isinstance(module, Adapter):
-            model.set_submodule(path, module.merged())
-    return model
+class Dropout(torch.nn.Module):
+    """Drop a twentieth of the numbers, each by 16 random bits: torch's own masks come from another generator on Intel's processors."""
+
+    dropped = 3277  # of 65,536
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None).view(torch.int16)
+        kept = (bits[: x.numel()].view_as(x) >= self.dropped - 2**15).to(x.dtype)
+        return x * kept.div_(1 - self.dropped / 2**16)
 
 
 def quantised(model):

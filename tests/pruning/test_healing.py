@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from collapse_utils.pruning import evaluation as exams, healing, layers as pruning, pretrained
-from collapse_utils.training import Recipe, train
+from collapse_utils.training import Recipe
 from tests.pruning.decoders import CONFIGS, VOCABULARY, build
 
 RECIPE = Recipe(rate=1e-2, epochs=4, batch=8, decay=0.0)
@@ -38,56 +38,18 @@ def test_adapters_sit_on_the_feed_forward_matrices_of_every_architecture(name):
     assert not any("attn" in key or "attention" in key for key in tuned)
 
 
-def test_adapters_are_those_of_peft(seed):
-    """Without dropout and from the same first values: the same losses of a training, the same matrices once merged."""
-    import peft
-
-    rows = text(np.random.default_rng(seed))
-    for name in ("llama", "phi", "gpt2"):
-        torch.manual_seed(seed)
-        mine, theirs = healing.adapted(build(name), 2), build(name)
-        targets = list(healing.FEED_FORWARD[theirs.config.model_type])
-        settings = peft.LoraConfig(r=2, lora_alpha=2, lora_dropout=0.0, target_modules=targets, fan_in_fan_out=name == "gpt2")
-        theirs = peft.get_peft_model(theirs, settings)
-        for path, module in mine.named_modules():
-            if isinstance(module, healing.Adapter):
-                theirs.get_submodule(f"base_model.model.{path}").lora_A.default.weight.data.copy_(module.lora_A.data)
-        both = []
-        for network in (mine, theirs):
-            network.eval()
-            network.train = lambda mode=True: None  # without dropout
-            steps = [np.arange(len(rows[0]))] * 5
-            both.append(train(network, lambda m, k, step: healing.predicted(m, rows[0][k], rows[1][k]), steps, RECIPE))
-        assert both[0][-1] < both[0][0]
-        np.testing.assert_allclose(*both, rtol=1e-5)
-        assert mean(healing.merged(mine), rows) == pytest.approx(mean(theirs.merge_and_unload(), rows), rel=1e-5)
-
-
-def test_an_adapter_drops_a_twentieth_and_sends_back_what_it_let_through(seed):
-    """Against autograd of the same formula, with the mask read off an adapter that copies its input."""
+def test_dropout_drops_a_twentieth_in_training_alone(seed):
     torch.manual_seed(seed)
-    adapter = healing.Adapter(torch.nn.Linear(64, 48, bias=False), 3)
-    torch.nn.init.normal_(adapter.lora_B)
-    copier = healing.Adapter(torch.nn.Linear(64, 64, bias=False), 64)
-    copier.base.weight.data.zero_()
-    copier.lora_A.data, copier.lora_B.data = torch.eye(64), torch.eye(64)
-    x = torch.randn(40, 50, 64, requires_grad=True)
-    torch.manual_seed(seed)
-    kept = copier(torch.ones_like(x)).detach()
-    shares = torch.as_tensor([(kept == 0).double().mean(), kept.double().mean()])
-    spread = (0.05 * 0.95 / kept.numel()) ** 0.5
-    assert torch.allclose(shares, torch.tensor([0.05, 1.0], dtype=torch.double), atol=5 * spread)
-    torch.manual_seed(seed)
-    found, pull = adapter(x), torch.randn(40, 50, 48)
-    wanted = adapter.base(x) + (x * kept) @ adapter.lora_A.T @ adapter.lora_B
-    assert torch.allclose(found, wanted, atol=1e-4)
-    asked = (x, adapter.lora_A, adapter.lora_B)
-    for a, b in zip(*(torch.autograd.grad((y * pull).sum(), asked) for y in (found, wanted)), strict=True):
-        assert torch.allclose(a, b, rtol=1e-4, atol=1e-3)
-    with torch.autocast("cpu", torch.bfloat16):  # as on a card
-        found = adapter(x)
-    assert found.dtype == torch.bfloat16
-    assert torch.autograd.grad(found.float().sum(), adapter.lora_A)[0].dtype == torch.float32
+    dropout, x = healing.Dropout(), torch.ones(99, 51, 3, requires_grad=True)
+    found = dropout(x)
+    share, kept = (found == 0).double().mean().item(), 1 / (1 - 3277 / 65536)
+    assert abs(share - 0.05) < 5 * (0.05 * 0.95 / x.numel()) ** 0.5
+    assert torch.allclose(found[found > 0], torch.tensor(kept))
+    assert torch.equal(torch.autograd.grad(found.sum(), x)[0], found)
+    assert not torch.equal(dropout(x), found)
+    assert dropout.eval()(x) is x
+    assert sum(isinstance(part, healing.Dropout) for part in healing.adapted(build("llama"), 2).modules()) > 0
+    assert not any(isinstance(part, torch.nn.Dropout) and part.p for part in healing.adapted(build("llama"), 2).modules())
 
 
 @pytest.mark.parametrize("method", ["lora", "head", "full"])
