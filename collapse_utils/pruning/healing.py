@@ -55,7 +55,24 @@ def adapted(model, rank: int):
     settings = {"r": rank, "lora_alpha": rank, "lora_dropout": 0.05, "target_modules": list(FEED_FORWARD[kind])}
     with warnings.catch_warnings():  # of peft about transformers' new names
         warnings.simplefilter("ignore", FutureWarning)
-        return peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", fan_in_fan_out=kind == "gpt2", **settings))
+        network = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", fan_in_fan_out=kind == "gpt2", **settings))
+    for path in [path for path, _ in network.named_modules()]:
+        if ".lora_dropout." in path:
+            network.set_submodule(path, Dropout())
+    return network
+
+
+class Dropout(torch.nn.Module):
+    """Drop a twentieth of the numbers, each by 16 random bits: torch's own masks come from another generator on Intel's processors."""
+
+    dropped = 3277  # of 65,536
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None).view(torch.int16)
+        kept = (bits[: x.numel()].view_as(x) >= self.dropped - 2**15).to(x.dtype)
+        return x * kept.div_(1 - self.dropped / 2**16)
 
 
 def quantised(model):

@@ -38,6 +38,20 @@ def test_adapters_sit_on_the_feed_forward_matrices_of_every_architecture(name):
     assert not any("attn" in key or "attention" in key for key in tuned)
 
 
+def test_dropout_drops_a_twentieth_in_training_alone(seed):
+    torch.manual_seed(seed)
+    dropout, x = healing.Dropout(), torch.ones(99, 51, 3, requires_grad=True)
+    found = dropout(x)
+    share, kept = (found == 0).double().mean().item(), 1 / (1 - 3277 / 65536)
+    assert abs(share - 0.05) < 5 * (0.05 * 0.95 / x.numel()) ** 0.5
+    assert torch.allclose(found[found > 0], torch.tensor(kept))
+    assert torch.equal(torch.autograd.grad(found.sum(), x)[0], found)
+    assert not torch.equal(dropout(x), found)
+    assert dropout.eval()(x) is x
+    assert sum(isinstance(part, healing.Dropout) for part in healing.adapted(build("llama"), 2).modules()) > 0
+    assert not any(isinstance(part, torch.nn.Dropout) and part.p for part in healing.adapted(build("llama"), 2).modules())
+
+
 @pytest.mark.parametrize("method", ["lora", "head", "full"])
 def test_healing_lowers_the_loss_and_leaves_the_given_model(method, seed):
     model, rows = build("llama"), text(np.random.default_rng(seed))

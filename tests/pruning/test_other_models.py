@@ -20,7 +20,7 @@ TINY = {
         "n_questions": 20,
         "n_seeds": 2,
         "sixteenths": [2, 4, 8],
-        "others": ["full", "head"],
+        "methods": ["lora", "full", "head"],
         "context": 48,
     },
 }
@@ -58,10 +58,10 @@ def test_a_rung_for_a_gpu_runs_tiny_on_the_cpu(chapter, rung, judged, folder, tm
         (tmp_path / f"{i}.txt").write_text(document, encoding="utf-8")
     wanted = chapters.plan(chapter, rung).overrides
     changed = {"model_id": str(folder), "corpus": str(tmp_path), "device": "cpu"} | TINY[chapter]
-    changed = {name: value for name, value in changed.items() if name != "others"}
+    changed = {name: value for name, value in changed.items() if name != "methods"}
     if "n_pairs" in wanted:
         changed["n_pairs"] = 1 if os.environ.get("COLLAPSE_DATA") else 0
-    assert set(wanted) - set(changed) <= {"adapters", "others", "rank", "rate"}
+    assert set(wanted) - set(changed) <= {"methods", "rank", "rate"}
     assert len(verdicts(chapter, wanted | changed)) == judged
 
 

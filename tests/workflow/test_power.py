@@ -158,8 +158,8 @@ def test_advice_respects_the_range_and_the_scale_and_rounds_up():
     assert power.advise(run, weak("GER-1", 5.0)) is None
     assert power.advise(run, weak("GER-1", 0.0)).said == "no value of n_replicates decides it"
     assert power.advise(chapters.plan("ntk_training", "smoke"), weak("DAY-13a", 0.05)).said.startswith("no parameter of")
-    healing = chapters.plan("healing", "laptop", {"others": ["full", "head"], "rate": 1e-5})
-    assert chapters.settings(power.settings(healing, {"n_seeds": 9})) == {"others": ["full", "head"], "rate": 1e-5, "n_seeds": 9}
+    healing = chapters.plan("healing", "laptop", {"methods": ["full", "head"], "rate": 1e-5})
+    assert chapters.settings(power.settings(healing, {"n_seeds": 9})) == {"methods": ["full", "head"], "rate": 1e-5, "n_seeds": 9}
     assert power.command(healing, {"n_seeds": 9}).startswith("make run CHAPTER=healing SCALE=laptop P=")
 
 

@@ -144,8 +144,8 @@ def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(
     """Runs as the chapters published them, at points of lists and of true and false: the table, the figure, the page."""
     monkeypatch.setattr(chapters, "BUILD", tmp_path / "build")
     monkeypatch.setattr(gather, "SWEEPS", tmp_path / "results" / "sweeps")
-    lists = {"chapter": "healing", "grid": {"others": [["full", "head"], ["full"], []], "rate": [0.00001, 0.001]}}
-    lists["show"] = {"x": "rate", "y": "healing-quarter-lora", "panels": "others"}
+    lists = {"chapter": "healing", "grid": {"methods": [["full", "head"], ["full"], []], "rate": [0.00001, 0.001]}}
+    lists["show"] = {"x": "rate", "y": "healing-quarter-lora", "panels": "methods"}
     switches = {
         "chapter": "molecules",
         "grid": {"hydrogens": [True, False]},
@@ -175,7 +175,7 @@ def test_a_sweep_over_lists_and_switches_is_gathered_drawn_and_a_record_of_cost(
     costs._recorded.cache_clear()
     monkeypatch.setattr(chapters, "RESULTS", tmp_path / "results")
     shutil.rmtree(tmp_path / "build")
-    assert [entry["overrides"]["others"] for entry in costs._recorded("healing")][::2] == lists["grid"]["others"]
+    assert [entry["overrides"]["methods"] for entry in costs._recorded("healing")][::2] == lists["grid"]["methods"]
     assert {entry["overrides"]["hydrogens"] for entry in costs._recorded("molecules")} == {True, False}
     costs._recorded.cache_clear()
 
