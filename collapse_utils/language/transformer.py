@@ -120,6 +120,17 @@ class LanguageModel:
                 found["entropy"].append(-(log_share.exp() * log_share).sum(-1))
         return {name: torch.cat(parts).cpu().double().numpy() for name, parts in found.items()}
 
+    def means(self, rows: np.ndarray, groups: dict[str, np.ndarray]) -> dict[str, float]:
+        """Return mean scores of held-out rows in nats per token: loss, entropy, sure (their difference), and the loss by group.
+
+        groups: masks (V,) of tokens. Above zero, sure says that the model expects to lose less than it does.
+        """
+        scores = self.scores(rows)
+        found = {name: scores[name].mean() for name in ("loss", "entropy")}
+        found["sure"] = found["loss"] - found["entropy"]
+        tokens = scores["token"].astype(int)
+        return found | {name: scores["loss"][mask[tokens]].mean() for name, mask in groups.items()}
+
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses into a folder (safetensors)."""
         training.save(self.network, self.losses, folder)
