@@ -75,6 +75,12 @@ def layer_weights(size: str) -> int:
     return shape.layers * shape.width * (4 * shape.width + maps * shape.inner)
 
 
+def kept_bytes(size: str, vocabulary: int, context: int, n_fits: int, n_rows: int) -> int:
+    """Return what a run of n_fits models with n_rows sampled rows each takes on a disk, with the state of one training."""
+    weights = 2 * vocabulary * SIZES[size].width + layer_weights(size)
+    return n_fits * (4 * weights + 2 * context * n_rows) + 16 * weights
+
+
 def cross_entropy(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:
     """Return the summed negative log likelihood of rows in nats, and the number of tokens that count; padding does not.
 
