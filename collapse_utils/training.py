@@ -93,9 +93,8 @@ def train(
     the step and the last good checkpoint, and ValueError for a precision that the processor has not.
     """
     _hold_memory()
-    device = next(model.parameters()).device
+    n_steps, adam, device = len(batches), optimizer(model, recipe), next(model.parameters()).device
     half = _half(recipe.precision, device.type)
-    n_steps, adam = len(batches), optimizer(model, recipe)
     keep = _Checkpoint(checkpoint, f"{key} {n_steps} {recipe}", model, adam)
     losses = keep.load()
     model.train()

@@ -9,7 +9,7 @@ import pytest
 from collapse_utils.language import texts, tokens
 from collapse_utils.language.tokens import END, MARK, Rows, counted, cut, lengths
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
-from collapse_utils.rows import concat, size, subset
+from collapse_utils.rows import History, concat, size, subset
 
 MIRROR = os.environ.get("COLLAPSE_DATA", "")
 needs_mirror = pytest.mark.skipif(
@@ -187,3 +187,12 @@ def test_samples_on_a_page_are_escaped_shortened_and_folded_but_for_the_first():
     assert html.count(" open>") == 1
     for part in ("a &lt; b", "<b>Fit 1.</b> one two", "<b>Fit 2.</b> xxxxxxx<", "&lt;i&gt;"):
         assert part in html
+
+
+def test_a_history_of_rows_and_arrays_is_pooled_without_a_copy():
+    parts = [np.full((3, 4), k, np.uint16) for k in range(3)]
+    history = History([Rows(parts[0])])
+    for k in (1, 2):
+        history.append(parts[k])
+        assert (np.asarray(history.pool()) == np.concatenate(parts[: k + 1])).all()
+    assert all(a is b for a, b in zip(history.pool().parts, parts, strict=True))
