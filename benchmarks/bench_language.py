@@ -49,7 +49,7 @@ def trainer(size, vocabulary, data, n_steps=N_STEPS):
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(
             folder, per_device_train_batch_size=RECIPE.batch, max_steps=n_steps, learning_rate=RECIPE.rate, weight_decay=RECIPE.decay,
-            adam_beta2=0.95, max_grad_norm=RECIPE.clip, lr_scheduler_type="cosine", warmup_steps=3, optim="adamw_torch_fused",
+            adam_beta2=0.95, max_grad_norm=RECIPE.clip, lr_scheduler_type="cosine", warmup_steps=max(1, round(RECIPE.warmup * n_steps)), optim="adamw_torch_fused",
             use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
         )  # fmt: skip
         peer = transformers.Trainer(model=model, args=arguments, train_dataset=Documents())
@@ -73,7 +73,7 @@ def threads():
         ("llama-tiny", 64, 200, {}),
         ("llama-1m", 128, N_STEPS, {"float32": 1.3, "bfloat16": 1.6}),
         ("gpt2-1m", 128, N_STEPS, {"float32": 1.3, "bfloat16": 1.6}),
-        ("llama-12m", 256, 4, {"float32": 1.3, "bfloat16": 1.9}),
+        ("llama-12m", 256, 8, {"float32": 1.3, "bfloat16": 1.9}),
     ],
 )
 def test_training_against_trainer(benchmark, size, context, n_steps, least, precision):
