@@ -65,7 +65,7 @@ def _grown(pool: Any, part: Any) -> Any:
         return Ensemble(_grown(pool and pool.rows, part.rows))
     if isinstance(part, tuple):
         return tuple(_grown(column, new) for column, new in zip(pool or (None,) * len(part), part, strict=True))
-    if not isinstance(part, np.ndarray):
+    if not (isinstance(part, np.ndarray) and isinstance(pool, _Column | None)):
         return part if pool is None else concat([pool, part])
     if pool is None:
         return _Column(part, len(part))

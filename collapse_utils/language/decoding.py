@@ -1,5 +1,6 @@
 """Batched ancestral sampling from GPT-2 and Llama models: fused weights, one static cache, rows dropped as they end."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -40,11 +41,25 @@ def sampler(length: int, temperature: float, rng: np.random.Generator) -> Callab
     seed = rng.integers(2**63, dtype=np.uint64)
 
     def pick(logits, rows, step):
-        share = torch.softmax(logits.float() / temperature, dim=-1).cumsum(dim=-1)  # (b, V)
-        u = torch.from_numpy(_uniform(seed, rows * length + step)).to(logits.device)[:, None] * share[:, -1:]
-        return torch.searchsorted(share, u, right=True).clamp_(max=logits.shape[1] - 1)[:, 0]
+        share = torch.softmax(logits.float() if temperature == 1 else logits.float() / temperature, dim=-1)  # (b, V)
+        return _drawn(share, torch.from_numpy(_uniform(seed, rows * length + step)).to(logits.device)[:, None])
 
     return pick
+
+
+def _drawn(share: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """The tokens (b,) at which the running sums of shares (b, V) pass u (b, 1), a fraction of them all; none of no share.
+
+    Summed by blocks of about √V tokens first, then within one block: the running sum of all tokens cannot be vectorised.
+    """
+    width = math.isqrt(share.shape[1])
+    blocks = F.pad(share, (0, -share.shape[1] % width)).unflatten(1, (-1, width))  # (b, V/width, width)
+    ends = blocks.sum(dim=2).cumsum(dim=1)
+    u = u * ends[:, -1:]
+    block = torch.searchsorted(ends, u, right=True).clamp_(max=ends.shape[1] - 1)  # (b, 1)
+    inside = blocks[torch.arange(len(share), device=share.device), block[:, 0]].cumsum(dim=1)
+    u = u - F.pad(ends, (1, 0)).gather(1, block)
+    return (block * width + torch.searchsorted(inside, u.minimum(inside[:, -1:] * (1 - 2**-23)), right=True))[:, 0]
 
 
 def _uniform(seed: np.uint64, counter: np.ndarray) -> np.ndarray:
@@ -89,10 +104,9 @@ class _Network:
     def attend(self, q, k, v, t: int, kept) -> torch.Tensor:
         keys, values = kept
         keys[:, :, t], values[:, :, t] = k, v
-        out = F.scaled_dot_product_attention(
-            q[:, :, None], keys[:, :, : t + 1], values[:, :, : t + 1], enable_gqa=self.heads != self.kv_heads
-        )
-        return out.reshape(len(q), -1)  # (b, d)
+        asked = q.unflatten(1, (self.kv_heads, -1)) * self.head**-0.5  # (b, kv heads, heads that share them, d/h)
+        share = torch.softmax(asked @ keys[:, :, : t + 1].mT, dim=-1)
+        return (share @ values[:, :, : t + 1]).reshape(len(q), -1)  # (b, d)
 
 
 class _GPT2(_Network):
@@ -137,8 +151,9 @@ class _Llama(_Network):
         x = self.tokens[token]  # (b, d)
         for (norm1, qkv, out, norm2, gate_up, down), kept in zip(self.layers, cache, strict=True):
             mixed = F.linear(norm1(x), qkv).view(len(x), self.heads + 2 * self.kv_heads, self.head)
-            q, k, v = mixed.split([self.heads, self.kv_heads, self.kv_heads], dim=1)  # (b, h, d/h)
-            x = x + F.linear(self.attend(self._turn(q, t), self._turn(k, t), v, t, kept), out)
+            turned, v = mixed.split([self.heads + self.kv_heads, self.kv_heads], dim=1)  # (b, h, d/h)
+            q, k = self._turn(turned, t).split([self.heads, self.kv_heads], dim=1)
+            x = x + F.linear(self.attend(q, k, v, t, kept), out)
             gate, up = F.linear(norm2(x), gate_up).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, down)
         return F.linear(self.norm(x), self.out)  # (b, V)

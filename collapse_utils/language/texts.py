@@ -7,7 +7,9 @@ import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,23 @@ class Corpus:
     validation: list[str]
     test: list[str]
     sha256: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the models of several loops write, fit by fit, for a page: {title: texts}, folded but for the first title."""
+
+    written: Mapping[str, Sequence[str]]
+    most: int = 240  # characters of a text
+
+    def _repr_html_(self) -> str:
+        blocks = []
+        for title, fits in self.written.items():
+            texts = (escape(" ".join(text.split())[: self.most]) for text in fits)
+            shown = "".join(f"<p><b>Fit {n}.</b> {text}</p>" for n, text in enumerate(texts, start=1))
+            blocks.append(f"<details{'' if blocks else ' open'}><summary>{escape(title)}</summary>{shown}</details>")
+        style = "overflow-wrap: anywhere; font-size: 0.9em"  # no formulas: a text may hold dollars
+        return f'<div class="mathjax_ignore tex2jax_ignore" style="{style}">{"".join(blocks)}</div>'
 
 
 def load(source: str) -> Corpus:

@@ -86,6 +86,25 @@ def counted(rows: np.ndarray) -> np.ndarray:
     return np.arange(rows.shape[1]) < lengths(rows)[:, None]
 
 
+def by_frequency(rows: np.ndarray, vocabulary: int) -> dict[str, np.ndarray]:
+    """Return masks (V,) of tokens: frequent, the commonest that make half of the text, and rare, the rarest that make a tenth."""
+    count = np.bincount(rows[counted(rows)], minlength=vocabulary)
+    order = np.argsort(-count, kind="stable")
+    share = np.empty(vocabulary)
+    share[order] = count[order].cumsum() / count.sum()
+    return {"frequent": share <= 0.5, "rare": share > 0.9}
+
+
+def diversity(rows: np.ndarray, vocabulary: int) -> dict[str, float]:
+    """Return coverage, the share of the vocabulary in use, and distinct, the different triples of tokens among all triples."""
+    mask = counted(rows)
+    triples = np.stack([rows[:, :-2], rows[:, 1:-1], rows[:, 2:]], axis=-1)[mask[:, 2:]]
+    return {
+        "coverage": len(np.unique(rows[mask])) / vocabulary,
+        "distinct": len(np.unique(triples, axis=0)) / len(triples),
+    }
+
+
 def tokenizer(documents: Sequence[str], vocabulary: int):
     """Return a byte-level BPE tokenizer (`tokenizers`) of exactly this vocabulary, trained on these documents.
 
@@ -113,10 +132,14 @@ def tokenizer(documents: Sequence[str], vocabulary: int):
     return found
 
 
-def rows(documents: Sequence[str], tokenizer, context: int) -> np.ndarray:
-    """Return documents as token rows (N, context), uint16; longer documents are cut into pieces (see cut)."""
-    encoded = tokenizer.encode_batch([document.replace(MARK, " ") for document in documents])
-    return cut([item.ids for item in encoded], context)
+def rows(documents: Sequence[str], tokenizer, context: int, most: int | None = None) -> np.ndarray:
+    """Return documents as token rows (N, context), uint16; longer documents are cut into pieces (see cut).
+
+    most: so many tokens in all at most, and so many characters of each document.
+    """
+    encoded = tokenizer.encode_batch([document[:most].replace(MARK, " ") for document in documents])
+    found = cut([item.ids for item in encoded], context)
+    return found if most is None else found[: max(1, np.searchsorted(lengths(found).cumsum(), most, side="right"))]
 
 
 def text(row: np.ndarray, tokenizer) -> str:

@@ -10,7 +10,7 @@ import torch
 from collapse_utils import training
 from collapse_utils.language import decoding
 from collapse_utils.language.tokens import END, counted, lengths
-from collapse_utils.training import Recipe, next_tokens, order, sha256, train
+from collapse_utils.training import Recipe, next_tokens, order, sha256, summed_loss, train
 
 
 class Size(NamedTuple):
@@ -75,13 +75,21 @@ def layer_weights(size: str) -> int:
     return shape.layers * shape.width * (4 * shape.width + maps * shape.inner)
 
 
+def kept_bytes(size: str, vocabulary: int, context: int, n_fits: int, n_rows: int) -> int:
+    """Return what a run of n_fits models with n_rows sampled rows each takes on a disk, with the state of one training."""
+    weights = 2 * vocabulary * SIZES[size].width + layer_weights(size)
+    return n_fits * (4 * weights + 2 * context * n_rows) + 16 * weights
+
+
 def cross_entropy(model, rows: np.ndarray) -> tuple[torch.Tensor, int]:
     """Return the summed negative log likelihood of rows in nats, and the number of tokens that count; padding does not.
 
     The model reads END and then the row; a batch is trimmed to its longest row.
     """
-    _, losses, _, mask = _predicted(model, rows)
-    return (losses * mask).sum(), int(mask.sum())
+    ids, mask = _read(model, rows)
+    hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state.flatten(0, 1)
+    total = summed_loss(hidden, model.get_output_embeddings().weight, ids[:, 1:].flatten(), mask.flatten())
+    return total, int(mask.sum())
 
 
 @dataclass
@@ -110,12 +118,24 @@ class LanguageModel:
         self.network.eval()
         with torch.inference_mode():
             for start in range(0, len(rows), batch):
-                logits, losses, target, mask = _predicted(self.network, rows[start : start + batch])
+                ids, mask = _read(self.network, rows[start : start + batch])
+                logits, losses = next_tokens(self.network, ids)
                 log_share = torch.log_softmax(logits[mask], dim=-1)
-                found["token"].append(target[mask])
+                found["token"].append(ids[:, 1:][mask])
                 found["loss"].append(losses[mask])
                 found["entropy"].append(-(log_share.exp() * log_share).sum(-1))
         return {name: torch.cat(parts).cpu().double().numpy() for name, parts in found.items()}
+
+    def means(self, rows: np.ndarray, groups: dict[str, np.ndarray]) -> dict[str, float]:
+        """Return mean scores of held-out rows in nats per token: loss, entropy, sure (their difference), and the loss by group.
+
+        groups: masks (V,) of tokens. Above zero, sure says that the model expects to lose less than it does.
+        """
+        scores = self.scores(rows)
+        found = {name: scores[name].mean() for name in ("loss", "entropy")}
+        found["sure"] = found["loss"] - found["entropy"]
+        tokens = scores["token"].astype(int)
+        return found | {name: scores["loss"][mask[tokens]].mean() for name, mask in groups.items()}
 
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses into a folder (safetensors)."""
@@ -168,11 +188,10 @@ class LanguageFit:
         return build(self.size, self.vocabulary).to(self.device)
 
 
-def _predicted(model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits (b, L, V), losses, tokens and the mask of those that count, (b, L) each, L being the longest row."""
+def _read(model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """END and the tokens (b, 1 + L) of rows, L being the longest, and the mask (b, L) of those that count."""
     mask = counted(rows)
     longest = int(mask.sum(axis=1).max())
     device = next(model.parameters()).device
-    ids = torch.from_numpy(np.pad(rows[:, :longest], ((0, 0), (1, 0)), constant_values=END).astype(np.int64)).to(device)
-    logits, losses = next_tokens(model, ids)
-    return logits, losses, ids[:, 1:], torch.from_numpy(mask[:, :longest]).to(device)
+    ids = torch.from_numpy(np.pad(rows[:, :longest], ((0, 0), (1, 0)), constant_values=END).astype(np.int64))
+    return ids.to(device), torch.from_numpy(mask[:, :longest]).to(device)

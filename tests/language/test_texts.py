@@ -9,7 +9,7 @@ import pytest
 from collapse_utils.language import texts, tokens
 from collapse_utils.language.tokens import END, MARK, Rows, counted, cut, lengths
 from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace
-from collapse_utils.rows import concat, size, subset
+from collapse_utils.rows import History, concat, size, subset
 
 MIRROR = os.environ.get("COLLAPSE_DATA", "")
 needs_mirror = pytest.mark.skipif(
@@ -155,3 +155,44 @@ def test_rows_join_without_a_copy_and_serve_every_regime(seed):
     assert len(subset(joined, 20, rng)) == 20
     with pytest.raises(ValueError, match="one length L"):
         Rows(parts[0], parts[1][:, :4])
+
+
+def test_rows_stop_at_so_many_tokens_and_characters_of_a_document():
+    documents = ["abc " * 50, "x" * 30, "tail"]
+    bytes_alone = tokens.tokenizer(documents, 257)
+    plain = tokens.rows(documents, bytes_alone, 8)
+    assert tokens.lengths(plain).sum() == 201 + 31 + 5
+    few = tokens.rows(documents, bytes_alone, 8, 60)
+    assert 52 < tokens.lengths(few).sum() <= 60
+    assert (few[:7] == plain[:7]).all()
+    assert len(tokens.rows(documents, bytes_alone, 8, 3)) == 1
+    pairs = tokens.tokenizer(documents, 260)  # a token holds several characters
+    assert [tokens.text(row, pairs) for row in tokens.rows(["abc " * 500, "tail"], pairs, 40, 60)] == ["abc " * 15, "tail"]
+
+
+def test_frequent_tokens_make_half_of_the_text_and_diversity_counts_what_is_written():
+    rows = np.array([[1, 1, 1, 1, 1, 2, 2, 2, 3, 0], [1, 1, 5, 4, 0, 9, 9, 9, 9, 9]], np.uint16)  # 15 tokens count
+    groups = tokens.by_frequency(rows, 10)
+    assert groups["frequent"].nonzero()[0].tolist() == [1]  # 7 of 15
+    assert groups["rare"].nonzero()[0].tolist() == [4, 5, 6, 7, 8, 9]  # beyond 13 of 15
+    found = tokens.diversity(rows, 10)
+    assert found["coverage"] == 6 / 10
+    triples = [(1, 1, 1)] * 3 + [(1, 1, 2), (1, 2, 2), (2, 2, 2), (2, 2, 3), (2, 3, 0)] + [(1, 1, 5), (1, 5, 4), (5, 4, 0)]
+    assert found["distinct"] == len(set(triples)) / len(triples)
+
+
+def test_samples_on_a_page_are_escaped_shortened_and_folded_but_for_the_first():
+    html = texts.Samples({"a < b": ["one\n two", "x" * 9], "c": ["<i>"]}, most=7)._repr_html_()
+    assert html.count("<details") == 2
+    assert html.count(" open>") == 1
+    for part in ("a &lt; b", "<b>Fit 1.</b> one two", "<b>Fit 2.</b> xxxxxxx<", "&lt;i&gt;"):
+        assert part in html
+
+
+def test_a_history_of_rows_and_arrays_is_pooled_without_a_copy():
+    parts = [np.full((3, 4), k, np.uint16) for k in range(3)]
+    history = History([Rows(parts[0])])
+    for k in (1, 2):
+        history.append(parts[k])
+        assert (np.asarray(history.pool()) == np.concatenate(parts[: k + 1])).all()
+    assert all(a is b for a, b in zip(history.pool().parts, parts, strict=True))

@@ -1,6 +1,7 @@
 """Language models: exact sizes, hand-computed losses, decoding against `generate`, kill and resume."""
 
 import contextlib
+import math
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ from collapse_utils.language import decoding, transformer as language
 from collapse_utils.language.tokens import END, Rows, lengths
 from collapse_utils.regimes import accumulate
 from collapse_utils.store import resumable
-from collapse_utils.training import Recipe, TrainingError, order, rate_at, sha256, train
+from collapse_utils.training import Recipe, TrainingError, order, rate_at, sha256, summed_loss, train
 from tests import support
 from workflow import chapters
 
@@ -81,6 +82,63 @@ def test_the_loss_is_the_hand_computed_one_and_padding_never_counts(size):
     assert abs(scores["loss"].sum() - by_hand) < 1e-3
     uniform = model_of(size, scale=0.0)
     assert abs(language.LanguageModel(uniform, 6).loss(rows) - np.log(V)) < 1e-5
+
+
+@pytest.mark.parametrize(("rows", "scale"), [(3, 0.1), (50, 30.0)])
+def test_the_loss_in_one_pass_has_the_value_and_gradients_of_cross_entropy(rows, scale, seed):
+    """Also where the logits are taken in several parts, rows do not count, and a share is too small for a float32."""
+    vocabulary = 2**22 // 20
+    generator = torch.Generator().manual_seed(seed)
+    hidden, weight = (torch.randn(n, 2, generator=generator).mul_(scale).requires_grad_() for n in (rows, vocabulary))
+    ids, mask = torch.randint(vocabulary, (rows,), generator=generator), torch.arange(rows) % 3 > 0
+    ours = summed_loss(hidden, weight, ids, mask)
+    plain = torch.nn.functional.cross_entropy(hidden[mask] @ weight.T, ids[mask], reduction="sum")
+    assert (plain > 100 * mask.sum()) == (scale > 1)
+    assert torch.isclose(ours, plain, rtol=1e-5)
+    for a, b in zip(*(torch.autograd.grad(3 * loss, (hidden, weight)) for loss in (ours, plain)), strict=True):
+        assert torch.allclose(a, b, atol=1e-4 * b.abs().max())
+
+
+def test_bfloat16_is_asked_for_by_name_and_refused_where_it_is_slow(monkeypatch):
+    def trained(precision):
+        recipe = Recipe(rate=3e-3, precision=precision)
+        model = model_of("llama-tiny", scale=1.0)
+        return train(model, lambda model, batch, step: language.cross_entropy(model, batch), [corpus()] * 20, recipe)
+
+    plain = trained(None)
+    assert (trained("float32") == plain).all()
+    with pytest.raises(ValueError, match="precision must be float32, bfloat16 or None; got 'half'"):
+        trained("half")
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        assert 0 < np.abs(trained("bfloat16") - plain).max() < 0.02
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.raises(ValueError, match="this processor has no bfloat16 products"):
+        trained("bfloat16")
+
+
+def test_scores_by_group_are_means_over_the_tokens_of_each(seed):
+    model, rows = language.LanguageModel(model_of("llama-tiny", seed), L), corpus()
+    small = np.arange(V) < 10
+    found, scores = model.means(rows, {"small": small}), model.scores(rows)
+    assert np.isclose(found["small"], scores["loss"][scores["token"] < 10].mean())
+    assert np.isclose(found["sure"], (scores["loss"] - scores["entropy"]).mean())
+
+
+def test_a_draw_by_blocks_is_that_of_the_running_sum(seed):
+    """For vocabularies that fill their blocks and that do not; a token of no share is never drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    for vocabulary in (2, 40, 49, 50):
+        share = torch.rand(3000, vocabulary, generator=generator) ** 4
+        share[:, ::2] = 0.0
+        u = torch.rand(3000, 1, generator=generator)
+        running = share.cumsum(dim=1)
+        border = min(2 * math.isqrt(vocabulary), vocabulary) - 1  # the last token of a block, or of all
+        u[:2000] = (running / running[:, -1:])[:2000, border, None] - 2**-24
+        u[0], u[1] = 0.0, 1 - 2**-24
+        plain = torch.searchsorted(running, u * running[:, -1:], right=True)[:, 0]
+        drawn = decoding._drawn(share, u)
+        assert (drawn % 2 == 1).all()
+        assert (drawn == plain)[2000:].float().mean() > 0.999
 
 
 def greedy(logits, rows, step):
