@@ -37,7 +37,7 @@ def classifier(x: np.ndarray, y: np.ndarray, epochs: float, rng: np.random.Gener
     seed, recipe, side = int(rng.integers(2**62)), Recipe(rate=3e-3, epochs=epochs, batch=min(64, len(x))), (x.shape[2] + 3) // 4
     torch.manual_seed(seed)
     network = nn.Sequential(
-        Down(x.shape[1], 16), nn.ReLU(), Down(16, 32), nn.ReLU(), nn.Flatten(),
+        Down(x.shape[1], 16, x.shape[2]), nn.ReLU(), Down(16, 32, (x.shape[2] + 1) // 2), nn.ReLU(), nn.Flatten(),
         nn.Linear(32 * side * side, FEATURES), nn.ReLU(), nn.Linear(FEATURES, int(y.max()) + 1),
     )  # fmt: skip
     pixels, target, steps = torch.from_numpy(x), torch.from_numpy(y), order(np.zeros(len(x)), recipe, rng)

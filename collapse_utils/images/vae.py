@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from collapse_utils import training
-from collapse_utils.images.convolution import THIN, Down, Up
+from collapse_utils.images.convolution import THIN, Down, Linear, Up
 from collapse_utils.training import Recipe, order, sha256, train
 
 
@@ -40,13 +40,15 @@ class Network(nn.Module):
         self.shape, sides, ladder = shape, [shape.side], [shape.channels, *shape.widths]
         down, up = [], []
         for a, b in pairwise(ladder):
-            down += [Down(a, b), nn.LeakyReLU(0.1)]
+            down += [Down(a, b, sides[-1]), nn.LeakyReLU(0.1, inplace=True)]
             sides.append((sides[-1] + 1) // 2)
         for i in range(len(ladder) - 1, 0, -1):
-            up += [Up(ladder[i], ladder[i - 1], sides[i - 1]), nn.LeakyReLU(0.1)]
+            up += [Up(ladder[i], ladder[i - 1], sides[i - 1]), nn.LeakyReLU(0.1, inplace=True)]
         inner = (ladder[-1], sides[-1], sides[-1])
-        self.down = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), 2 * shape.latent))
-        self.up = nn.Sequential(nn.Linear(shape.latent, math.prod(inner)), nn.LeakyReLU(0.1), nn.Unflatten(1, inner), *up[:-1])
+        self.down = nn.Sequential(*down, nn.Flatten(-3), Linear(math.prod(inner), 2 * shape.latent))
+        self.up = nn.Sequential(
+            Linear(shape.latent, math.prod(inner)), nn.LeakyReLU(0.1, inplace=True), nn.Unflatten(-1, inner), *up[:-1]
+        )
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return mean and log variance of the code, (b, latent) each, and the logits of a draw of it, (b, C, H, W)."""
@@ -55,33 +57,20 @@ class Network(nn.Module):
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log variance of q(z|x), each (b, latent)."""
-        return self.down(x).float().chunk(2, dim=1)
+        return self.down(x).float().chunk(2, dim=-1)
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Return the logits of the pixels' means, (b, C, H, W)."""
         return self.up(z).float()
 
 
-class Together(nn.Module):
-    """Networks of one shape side by side, each with its own weights: their products of matrices become one batched product."""
-
-    def __init__(self, networks: list[Network]):
-        super().__init__()
-        stacked, _ = torch.func.stack_module_state(networks)
-        self.names, self.first = list(stacked), [networks[0]]  # in a list: not a submodule
-        self.weights = nn.ParameterList([stacked[name].detach() for name in self.names])  # (R, …) each
-
-    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As Network, for each network its own images (R, b, C, H, W) and noise (R, b, latent)."""
-
-        def one(weights, x, noise):
-            return torch.func.functional_call(self.first[0], dict(zip(self.names, weights, strict=True)), (x, noise))
-
-        return torch.vmap(one)(tuple(self.weights), x, noise)
-
-    def part(self, index: int) -> dict[str, torch.Tensor]:
-        """Return the weights of one network."""
-        return {name: weight.detach()[index].clone() for name, weight in zip(self.names, self.weights, strict=True)}
+def together(networks: list[Network]) -> Network:
+    """Return networks of one shape as one, its weights theirs side by side, (R, …): for images (R, b, C, H, W), on a CPU."""
+    stacked, whole = torch.func.stack_module_state(networks)[0], Network(networks[0].shape)
+    for name, weight in stacked.items():
+        layer, _, kind = name.rpartition(".")
+        setattr(whole.get_submodule(layer), kind, nn.Parameter(weight.detach()))
+    return whole
 
 
 def n_parameters(shape: Shape) -> int:
@@ -228,7 +217,7 @@ class VAEFit:
     def _train(self, jobs: list, steps: list[np.ndarray]) -> list[VAE]:
         """Train networks at once, each on its own images (n, C, H, W) and from its own seed: the models."""
         networks = [self._fresh(seed) for _, seed in jobs]
-        trained = Together(networks) if len(jobs) > 1 else networks[0]
+        trained = together(networks) if len(jobs) > 1 else networks[0]
         pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(rows)) for rows, _ in jobs]).to(
             self.device
         )  # (R, n, C, H, W)
@@ -247,7 +236,7 @@ class VAEFit:
         losses = train(trained, loss, steps, self.recipe, self.checkpoint, key=key) / len(jobs)
         if len(jobs) > 1:
             for i, network in enumerate(networks):
-                network.load_state_dict(trained.part(i))
+                network.load_state_dict({name: weight[i] for name, weight in trained.state_dict().items()})
         return [VAE(network.eval(), self.likelihood, self.temperature, losses) for network in networks]
 
     def load(self, folder: Path) -> VAE | Seeds:
