@@ -10,9 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from collapse_utils import training
 from collapse_utils.images.convolution import THIN, Down, Linear, Up
+from collapse_utils.theory import ppca
 from collapse_utils.training import Recipe, order, sha256, train
 
 
@@ -79,6 +81,19 @@ def n_parameters(shape: Shape) -> int:
         return sum(p.numel() for p in Network(shape).parameters())
 
 
+def n_operations(shape: Shape) -> int:
+    """Return the floating-point operations of a training step for an image: three times those of the passes forward."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        Network(shape)(torch.zeros(1, shape.channels, shape.side, shape.side), torch.zeros(1, shape.latent))
+    return 3 * counter.get_total_flops()
+
+
+def room(shape: Shape, n_rows: int, n_fits: int) -> int:
+    """Return the bytes on disk of a run: the weights and n_rows samples of every fit, and the state of one."""
+    weights, pixels = n_parameters(shape), shape.channels * shape.side**2
+    return 4 * (n_fits * (weights + n_rows * pixels) + 3 * weights)
+
+
 class Likelihood(NamedTuple):
     """p(x|z): gaussian with a fixed standard deviation `spread` of every pixel, or bernoulli; β weighs the divergence."""
 
@@ -106,6 +121,27 @@ class Likelihood(NamedTuple):
 
 
 GAUSSIAN = Likelihood()
+FIGURE_5 = {  # test losses of Gerstgrasser 2024, 2404.01413, Fig. 5, on CelebA, read off to 0.00002
+    "replace": [0.01952, 0.01995, 0.02120, 0.02271, 0.02464, 0.02625, 0.02766, 0.02877, 0.02986, 0.03045],
+    "accumulate": [0.01953, 0.01927, 0.01938, 0.01950, 0.01966, 0.01974, 0.01984, 0.01994, 0.02004, 0.02015],
+}
+
+
+def variances(x: np.ndarray, latent: int, spread: float = GAUSSIAN.spread) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances of images (n, C, H, W) along their principal axes, and those that a linear decoder keeps, (k,)."""
+    values = np.linalg.eigvalsh(np.cov(x.reshape(len(x), -1).T))[::-1]
+    return values, values[:latent][values[:latent] > spread**2]
+
+
+def linear_losses(x: np.ndarray, latent: int, n_fits: int, regime: str, spread: float = GAUSSIAN.spread) -> np.ndarray:
+    """Return the loss (n_fits,) of a linear decoder in nats an image (n, C, H, W), by the bias of decoder means alone (ours).
+
+    ½[d ln 2πσ² + Σ_{i>k} λ_i/σ² + Σ_{i≤k}(ln a_i/σ² + λ_i/a_i)], λ_i the variances of x, a_i from ppca.means_path.
+    """
+    (values, kept), noise = variances(x, latent, spread), spread**2
+    a = np.maximum(ppca.means_path(kept, noise, n_fits, regime), noise)  # (n_fits, k)
+    rest = len(values) * math.log(2 * math.pi * noise) + (values.sum() - kept.sum()) / noise
+    return (rest + (np.log(a / noise) + kept / a).sum(axis=1)) / 2
 
 
 @dataclass
@@ -154,6 +190,12 @@ class VAE:
     def _batches(self, rows: np.ndarray):
         device = next(self.network.parameters()).device
         return (part.to(device) for part in torch.from_numpy(np.ascontiguousarray(rows)).split(self.batch))
+
+
+def mosaic(sheets: list[np.ndarray]) -> np.ndarray:
+    """Return sets of images (n, C, H, W), one a column, as one picture with a pixel between images, for imshow."""
+    columns = [np.concatenate(np.pad(x.transpose(0, 2, 3, 1), [(0, 0), (0, 1), (0, 1), (0, 0)])) for x in sheets]
+    return np.concatenate(columns, axis=1).squeeze()
 
 
 @dataclass(frozen=True)
