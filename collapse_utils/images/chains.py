@@ -56,7 +56,7 @@ class Chains:
         jobs = [(*kind, part) for *kind, all_ in kinds for part in self._groups(all_, 2 * self.n_seeds)]
         parts = [part for _, part in openings] + [part for *_, part in jobs]
         processes = cores(self.fit.device)
-        with self._kept("", None, [run for part in parts for run in part]):  # all jobs share one disk
+        with self._kept("", self.fit, [run for part in parts for run in part]):  # all jobs share one disk
             for (share, part), models in zip(openings, each(self.first, openings, processes), strict=True):
                 self.firsts |= {(share, run): one for run, one in zip(part, models, strict=True)}
             return pd.DataFrame([row for rows in each(self.chain, jobs, processes) for row in rows])
@@ -81,6 +81,8 @@ class Chains:
 
         def fit(data, rng):
             return opening if data is begin else fresh(data, rng)
+
+        fit.load = fresh.load  # models read back are sampled at this temperature too
 
         def draw(t):
             return round(size(begin) * (self.drawn if regime == self.other else 1))
@@ -112,8 +114,8 @@ class Chains:
         state = Path(self.keep) / name / "state.pt" if self.keep else None
         return replace(self.fit, temperature=temperature, checkpoint=state)
 
-    def _kept(self, name: str, fit: Callable | None, part) -> AbstractContextManager:
+    def _kept(self, name: str, fit: Callable, part) -> AbstractContextManager:
         made = f"{self.fit.shape} {self.fit.recipe} {self.fit.likelihood}"
         settings = {"seed": self.seed, "images": self.real.sha256, "n": len(self.real.train), "fit": made}
-        how = {"save": vae.Seeds.save, "load": self.fit.load, "room": len(part) * self.room}
+        how = {"save": vae.Seeds.save, "load": fit.load, "room": len(part) * self.room}
         return store.kept(self.keep, name, fit, settings, **how)
