@@ -57,8 +57,8 @@ class Up(nn.ConvTranspose2d):
             bias = self.bias.repeat_interleave(self.side**2, -1)
             return _affine(y.flatten(-3), _matrix(self.weight, self.side).mT, bias).unflatten(-1, (-1, self.side, self.side))
         rows = y.movedim(-3, -1).flatten(-4, -2)  # (…, n h h, b)
-        weight = self.weight.movedim(-3, -1).flatten(-3)  # (…, b, 9a)
-        columns = (rows @ weight).view(-1, self.half, self.half, weight.shape[-1])
+        weight = self.weight.movedim(-3, -1).flatten(-3).mT.contiguous()  # (…, 9a, b), in the order of the faster gradient
+        columns = (rows @ weight.mT).view(-1, self.half, self.half, weight.shape[-2])
         x = _Overlap.apply(columns, self.side).view(*y.shape[:-3], self.side, self.side, self.out_channels)
         return (x + self.bias[..., None, None, None, :]).movedim(-1, -3)
 
