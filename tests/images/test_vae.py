@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import shutil
 from contextlib import nullcontext
 from itertools import islice, pairwise
 
@@ -503,3 +504,17 @@ def test_kinds_of_a_run_share_its_first_model(digits, seed):
     assert opening.nunique(axis=1).tolist() == [1, 1]
     assert opening["replace", 1.0].nunique() == 2
     assert table[table.n == 2].loss.nunique() == 5
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_read_back_gives_the_same_rows(digits, tmp_path, seed):
+    """Also at a temperature of its own, and where one fit was lost."""
+    eyes, kinds = fidelity.Eyes(digits, np.random.default_rng(seed)), [("replace", 0.7, 0.0, range(2))]
+    fit, keep = vae.VAEFit(SHAPE, TOGETHER), str(tmp_path / "kept")
+    tables = []
+    for lost in ("", "0001-model"):
+        for path in (tmp_path / "kept").glob(f"replace*/{lost}" if lost else "none"):
+            shutil.rmtree(path)
+        table = Chains(digits, eyes, fit, "accumulate_subsample", 2, 2, seed, keep).run(kinds)
+        tables.append(table.drop(columns="sheet"))
+    assert tables[0].equals(tables[1])
