@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import entr
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from collapse_utils.images.convolution import Down
+from collapse_utils.images.pictures import Images
 from collapse_utils.training import Recipe, order, train
 
 FEATURES = 32
@@ -37,7 +39,7 @@ def classifier(x: np.ndarray, y: np.ndarray, epochs: float, rng: np.random.Gener
     seed, recipe, side = int(rng.integers(2**62)), Recipe(rate=3e-3, epochs=epochs, batch=min(64, len(x))), (x.shape[2] + 3) // 4
     torch.manual_seed(seed)
     network = nn.Sequential(
-        Down(x.shape[1], 16), nn.ReLU(), Down(16, 32), nn.ReLU(), nn.Flatten(),
+        Down(x.shape[1], 16, x.shape[2]), nn.ReLU(), Down(16, 32, (x.shape[2] + 1) // 2), nn.ReLU(), nn.Flatten(),
         nn.Linear(32 * side * side, FEATURES), nn.ReLU(), nn.Linear(FEATURES, int(y.max()) + 1),
     )  # fmt: skip
     pixels, target, steps = torch.from_numpy(x), torch.from_numpy(y), order(np.zeros(len(x)), recipe, rng)
@@ -47,6 +49,49 @@ def classifier(x: np.ndarray, y: np.ndarray, epochs: float, rng: np.random.Gener
 
     train(network, loss, steps, recipe)
     return Classifier(network.eval())
+
+
+class Eyes:
+    """How images look beside real ones: in the features of a classifier trained on these, and pixel by pixel."""
+
+    def __init__(self, real: Images, rng: np.random.Generator):
+        self.real, self.n_classes = real, int(real.train_class.max()) + 1
+        self.judge = classifier(real.train, real.train_class, max(2, 3e4 / len(real.train)), rng)
+        self.truth = self.judge.features(real.test)  # (n, 32)
+
+    @property
+    def right(self) -> float:
+        """The share of the held-out images that the classifier has right."""
+        return float((self.judge.classes(self.real.test) == self.real.test_class).mean())
+
+    def share(self, x: np.ndarray, c: int = 0) -> float:
+        """Return the share of images (n, C, H, W) that the classifier takes for class c."""
+        return float((self.judge.classes(x) == c).mean())
+
+    def look(self, x: np.ndarray, known: np.ndarray | None = None) -> dict[str, float]:
+        """Return what images (n, C, H, W) are like, beside the held-out ones and beside those a model may know (default: training).
+
+        frechet, precision, recall (features) and realism, distance (pixels; median of nearest) of the first as many as are held
+        out; entropy in nats and number of the classes drawn by all, of more than 1 %, and the share of class 0, rare.
+        """
+        known, part = self.real.train if known is None else known, x[: len(self.truth)]
+        features, share = self.judge.features(part), np.bincount(self.judge.classes(x), minlength=self.n_classes) / len(x)
+        precision, recall = precision_recall(self.truth, features)
+        return {
+            "frechet": frechet(features, self.truth), "precision": precision, "recall": recall,
+            "realism": realism(part, known[:10_000]), "distance": np.median(nearest(part, known)),
+            "entropy": entr(share).sum(), "classes": int((share > 0.01).sum()), "rare": share[0],
+        }  # fmt: skip
+
+    def controls(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+        """Return look() for what no model made: other real images, blends of 2 and of 8 of them, and their mean image."""
+        real, held = self.real.train, len(self.truth)
+        parts = [range(i * held, (i + 1) * held) for i in range(3)]
+        looks = [self.look(real[part], np.delete(real, part, axis=0)) for part in parts]
+        found = {"other real images": {name: np.mean([one[name] for one in looks]) for name in looks[0]}}
+        for k in (2, 8):
+            found[f"blends of {k} real images"] = self.look(real[rng.integers(len(real), size=(k, 4000))].mean(axis=0))
+        return found | {"their mean image": self.look(np.repeat(real.mean(axis=0)[None], held, axis=0))}
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:

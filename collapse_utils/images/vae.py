@@ -10,9 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from collapse_utils import training
-from collapse_utils.images.convolution import THIN, Down, Up
+from collapse_utils.images.convolution import THIN, Down, Linear, Up
+from collapse_utils.theory import ppca
 from collapse_utils.training import Recipe, order, sha256, train
 
 
@@ -40,13 +42,15 @@ class Network(nn.Module):
         self.shape, sides, ladder = shape, [shape.side], [shape.channels, *shape.widths]
         down, up = [], []
         for a, b in pairwise(ladder):
-            down += [Down(a, b), nn.LeakyReLU(0.1)]
+            down += [Down(a, b, sides[-1]), nn.LeakyReLU(0.1, inplace=True)]
             sides.append((sides[-1] + 1) // 2)
         for i in range(len(ladder) - 1, 0, -1):
-            up += [Up(ladder[i], ladder[i - 1], sides[i - 1]), nn.LeakyReLU(0.1)]
+            up += [Up(ladder[i], ladder[i - 1], sides[i - 1]), nn.LeakyReLU(0.1, inplace=True)]
         inner = (ladder[-1], sides[-1], sides[-1])
-        self.down = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), 2 * shape.latent))
-        self.up = nn.Sequential(nn.Linear(shape.latent, math.prod(inner)), nn.LeakyReLU(0.1), nn.Unflatten(1, inner), *up[:-1])
+        self.down = nn.Sequential(*down, nn.Flatten(-3), Linear(math.prod(inner), 2 * shape.latent))
+        self.up = nn.Sequential(
+            Linear(shape.latent, math.prod(inner)), nn.LeakyReLU(0.1, inplace=True), nn.Unflatten(-1, inner), *up[:-1]
+        )
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return mean and log variance of the code, (b, latent) each, and the logits of a draw of it, (b, C, H, W)."""
@@ -55,39 +59,39 @@ class Network(nn.Module):
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log variance of q(z|x), each (b, latent)."""
-        return self.down(x).float().chunk(2, dim=1)
+        return self.down(x).float().chunk(2, dim=-1)
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Return the logits of the pixels' means, (b, C, H, W)."""
         return self.up(z).float()
 
 
-class Together(nn.Module):
-    """Networks of one shape side by side, each with its own weights: their products of matrices become one batched product."""
-
-    def __init__(self, networks: list[Network]):
-        super().__init__()
-        stacked, _ = torch.func.stack_module_state(networks)
-        self.names, self.first = list(stacked), [networks[0]]  # in a list: not a submodule
-        self.weights = nn.ParameterList([stacked[name].detach() for name in self.names])  # (R, …) each
-
-    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As Network, for each network its own images (R, b, C, H, W) and noise (R, b, latent)."""
-
-        def one(weights, x, noise):
-            return torch.func.functional_call(self.first[0], dict(zip(self.names, weights, strict=True)), (x, noise))
-
-        return torch.vmap(one)(tuple(self.weights), x, noise)
-
-    def part(self, index: int) -> dict[str, torch.Tensor]:
-        """Return the weights of one network."""
-        return {name: weight.detach()[index].clone() for name, weight in zip(self.names, self.weights, strict=True)}
+def together(networks: list[Network]) -> Network:
+    """Return networks of one shape as one, its weights theirs side by side, (R, …): for images (R, b, C, H, W), on a CPU."""
+    stacked, whole = torch.func.stack_module_state(networks)[0], Network(networks[0].shape)
+    for name, weight in stacked.items():
+        layer, _, kind = name.rpartition(".")
+        setattr(whole.get_submodule(layer), kind, nn.Parameter(weight.detach()))
+    return whole
 
 
 def n_parameters(shape: Shape) -> int:
     """Return the number of parameters of a model."""
     with torch.device("meta"):
         return sum(p.numel() for p in Network(shape).parameters())
+
+
+def n_operations(shape: Shape) -> int:
+    """Return the floating-point operations of a training step for an image: three times those of the passes forward."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        Network(shape)(torch.zeros(1, shape.channels, shape.side, shape.side), torch.zeros(1, shape.latent))
+    return 3 * counter.get_total_flops()
+
+
+def room(shape: Shape, n_rows: int, n_fits: int) -> int:
+    """Return the bytes on disk of a run: the weights and n_rows samples of every fit, and the state of one."""
+    weights, pixels = n_parameters(shape), shape.channels * shape.side**2
+    return 4 * (n_fits * (weights + n_rows * pixels) + 3 * weights)
 
 
 class Likelihood(NamedTuple):
@@ -117,6 +121,27 @@ class Likelihood(NamedTuple):
 
 
 GAUSSIAN = Likelihood()
+FIGURE_5 = {  # test losses of Gerstgrasser 2024, 2404.01413, Fig. 5, on CelebA, read off to 0.00002
+    "replace": [0.01952, 0.01995, 0.02120, 0.02271, 0.02464, 0.02625, 0.02766, 0.02877, 0.02986, 0.03045],
+    "accumulate": [0.01953, 0.01927, 0.01938, 0.01950, 0.01966, 0.01974, 0.01984, 0.01994, 0.02004, 0.02015],
+}
+
+
+def variances(x: np.ndarray, latent: int, spread: float = GAUSSIAN.spread) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances of images (n, C, H, W) along their principal axes, and those that a linear decoder keeps, (k,)."""
+    values = np.linalg.eigvalsh(np.cov(x.reshape(len(x), -1).T))[::-1]
+    return values, values[:latent][values[:latent] > spread**2]
+
+
+def linear_losses(x: np.ndarray, latent: int, n_fits: int, regime: str, spread: float = GAUSSIAN.spread) -> np.ndarray:
+    """Return the loss (n_fits,) of a linear decoder in nats an image (n, C, H, W), by the bias of decoder means alone (ours).
+
+    ½[d ln 2πσ² + Σ_{i>k} λ_i/σ² + Σ_{i≤k}(ln a_i/σ² + λ_i/a_i)], λ_i the variances of x, a_i from ppca.means_path.
+    """
+    (values, kept), noise = variances(x, latent, spread), spread**2
+    a = np.maximum(ppca.means_path(kept, noise, n_fits, regime), noise)  # (n_fits, k)
+    rest = len(values) * math.log(2 * math.pi * noise) + (values.sum() - kept.sum()) / noise
+    return (rest + (np.log(a / noise) + kept / a).sum(axis=1)) / 2
 
 
 @dataclass
@@ -165,6 +190,12 @@ class VAE:
     def _batches(self, rows: np.ndarray):
         device = next(self.network.parameters()).device
         return (part.to(device) for part in torch.from_numpy(np.ascontiguousarray(rows)).split(self.batch))
+
+
+def mosaic(sheets: list[np.ndarray]) -> np.ndarray:
+    """Return sets of images (n, C, H, W), one a column, as one picture with a pixel between images, for imshow."""
+    columns = [np.concatenate(np.pad(x.transpose(0, 2, 3, 1), [(0, 0), (0, 1), (0, 1), (0, 0)])) for x in sheets]
+    return np.concatenate(columns, axis=1).squeeze()
 
 
 @dataclass(frozen=True)
@@ -228,7 +259,7 @@ class VAEFit:
     def _train(self, jobs: list, steps: list[np.ndarray]) -> list[VAE]:
         """Train networks at once, each on its own images (n, C, H, W) and from its own seed: the models."""
         networks = [self._fresh(seed) for _, seed in jobs]
-        trained = Together(networks) if len(jobs) > 1 else networks[0]
+        trained = together(networks) if len(jobs) > 1 else networks[0]
         pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(rows)) for rows, _ in jobs]).to(
             self.device
         )  # (R, n, C, H, W)
@@ -247,7 +278,7 @@ class VAEFit:
         losses = train(trained, loss, steps, self.recipe, self.checkpoint, key=key) / len(jobs)
         if len(jobs) > 1:
             for i, network in enumerate(networks):
-                network.load_state_dict(trained.part(i))
+                network.load_state_dict({name: weight[i] for name, weight in trained.state_dict().items()})
         return [VAE(network.eval(), self.likelihood, self.temperature, losses) for network in networks]
 
     def load(self, folder: Path) -> VAE | Seeds:

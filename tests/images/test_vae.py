@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import shutil
 from contextlib import nullcontext
 from itertools import islice, pairwise
 
@@ -11,6 +12,7 @@ import torch
 
 from collapse_utils import claims, feedback_loop, regimes
 from collapse_utils.images import pictures as images, quality as fidelity, vae
+from collapse_utils.images.chains import Chains
 from collapse_utils.images.convolution import Down, Up
 from collapse_utils.store import resumable
 from collapse_utils.theory import ppca as theory
@@ -41,14 +43,14 @@ def test_number_of_parameters_by_hand(channels, side, counted):
     assert vae.n_parameters(shape) == down + up + linear == counted
 
 
-@pytest.mark.parametrize("side", [4, 7, 8, 28])
+@pytest.mark.parametrize("side", [4, 7, 8, 9, 28])
 @pytest.mark.parametrize("wide", [3, 33])
 def test_matrix_products_are_the_library_s_convolutions(side, wide, seed):
-    """Values and gradients of both, in double precision, and their mirror property; under vmap as one by one."""
+    """Values and gradients of both, in double precision; the weights of two at once as those of each alone."""
     torch.manual_seed(seed)
     h = (side + 1) // 2
-    for ours, x in ((Down(wide, 5), torch.randn(6, wide, side, side)), (Up(5, wide, side), torch.randn(6, 5, h, h))):
-        ours, x = ours.double(), x.double().requires_grad_()
+    for make, x in ((lambda: Down(wide, 5, side), (6, wide, side, side)), (lambda: Up(5, wide, side), (6, 5, h, h))):
+        ours, x = make().double(), torch.randn(x, dtype=torch.double, requires_grad=True)
         peer, other = type(ours).__mro__[1].forward, x.detach().clone().requires_grad_()
         got, expected = ours(x), peer(ours, other)
         weight = torch.randn_like(expected)
@@ -56,8 +58,10 @@ def test_matrix_products_are_the_library_s_convolutions(side, wide, seed):
         assert torch.allclose(got, expected, atol=1e-12)
         assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(*gradients, strict=True))
         if wide == 3:
-            split = torch.vmap(ours)(x.detach().unflatten(0, (2, 3)))
-            assert torch.allclose(split.flatten(0, 1), expected, atol=1e-12)
+            second, both = make().double(), make().double()
+            for name in ("weight", "bias"):
+                setattr(both, name, torch.nn.Parameter(torch.stack([getattr(ours, name), getattr(second, name)]).detach()))
+            assert torch.allclose(both(x.unflatten(0, (2, 3))).flatten(0, 1), torch.cat([ours(x[:3]), second(x[3:])]), atol=1e-12)
 
 
 def test_seeds_at_once_lose_what_they_lose_alone(digits):
@@ -458,3 +462,59 @@ def test_the_classifier_sees_digits():
     judge = fidelity.classifier(real.train, real.train_class, 10, np.random.default_rng(0))
     assert (judge.classes(real.test) == real.test_class).mean() > 0.85
     assert judge.features(real.test).shape == (len(real.test), 32)
+
+
+def test_a_linear_decoder_loses_what_its_bias_takes(seed):
+    """One direction of variance 5σ² beside noise: 4, 3, 2 under replace, each step the closed form; its first loss by hand."""
+    spread, rng = 0.2, np.random.default_rng(seed)
+    x = rng.standard_normal((4000, 1, 2, 2)) * spread * np.sqrt([[5, 0.5], [0.2, 0.1]])
+    values, kept = vae.variances(x, 3, spread)
+    assert len(kept) == 1
+    a = kept[0] / spread**2 - np.arange(4)
+    losses = vae.linear_losses(x, 3, 4, "replace", spread)
+    assert np.allclose(np.diff(losses), np.diff(np.log(a) + a[0] / a) / 2)
+    first = 4 * math.log(2 * math.pi * spread**2) + values[1:].sum() / spread**2 + math.log(a[0]) + 1
+    assert losses[0] == pytest.approx(first / 2)
+
+
+def test_operations_of_a_step_by_hand_at_the_paper_s_size():
+    ladder = [3, 32, 64, 128, 256, 512]
+    maps = sum(9 * a * b * (32 // 2**i) ** 2 for i, (a, b) in enumerate(pairwise(ladder)))
+    assert vae.n_operations(vae.shape(3, 64)) == 3 * 2 * (2 * maps + 2048 * 256 + 128 * 2048)
+
+
+def test_a_mosaic_has_a_set_a_column():
+    sheets = [np.full((2, 1, 3, 3), k, float) for k in (1, 2)]
+    picture = vae.mosaic(sheets)
+    assert picture.shape == (8, 8)
+    assert [picture[1, 1], picture[5, 5], picture[3].max()] == [1, 2, 0]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_kinds_of_a_run_share_its_first_model(digits, seed):
+    """All but what temperature changes is the same at the first fit; other runs have other models; λ images a real one."""
+    fit = vae.VAEFit(SHAPE, TOGETHER)
+    chains = Chains(digits, fidelity.Eyes(digits, np.random.default_rng(seed)), fit, "real_and_last(2)", 2, 2, seed)
+    seen, inner = [], chains.evaluate
+    chains.evaluate = lambda model, data, rng: seen.append(len(data)) or inner(model, data, rng)
+    kinds = [("real_and_last", 1.0, 0.0, range(2)), ("replace", 1.0, 0.0, range(2)), ("replace", 0.7, 0.0, range(1))]
+    table = chains.run(kinds)
+    assert seen == [200, 200, 600, 600, 200, 200, 200, 200, 200, 200]
+    opening = table[table.n == 1].pivot(index="run", columns=["regime", "temperature"], values="loss")
+    assert opening.nunique(axis=1).tolist() == [1, 1]
+    assert opening["replace", 1.0].nunique() == 2
+    assert table[table.n == 2].loss.nunique() == 5
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_read_back_gives_the_same_rows(digits, tmp_path, seed):
+    """Also at a temperature of its own, and where one fit was lost."""
+    eyes, kinds = fidelity.Eyes(digits, np.random.default_rng(seed)), [("replace", 0.7, 0.0, range(2))]
+    fit, keep = vae.VAEFit(SHAPE, TOGETHER), str(tmp_path / "kept")
+    tables = []
+    for lost in ("", "0001-model"):
+        for path in (tmp_path / "kept").glob(f"replace*/{lost}" if lost else "none"):
+            shutil.rmtree(path)
+        table = Chains(digits, eyes, fit, "accumulate_subsample", 2, 2, seed, keep).run(kinds)
+        tables.append(table.drop(columns="sheet"))
+    assert tables[0].equals(tables[1])

@@ -1,4 +1,4 @@
-"""The chapter on autoencoders with other images and at another rung, executed at a size that takes seconds."""
+"""The chapter on autoencoders with other images and at another scale, executed at a size that takes seconds."""
 
 import os
 import pickle
@@ -39,16 +39,16 @@ def executed(overrides, **variables):
 TINY = {"n_images": 200, "epochs": 0.7, "n_fits": 3, "n_seeds": 2, "device": "cpu"}
 
 
-def test_the_chapter_on_letters_at_the_gpu_rung_also_where_fits_were_lost_to_a_kill(tmp_path, seed):
-    """An idx data set by path, with a test part of its own, through the rung that nobody ran; on the CPU, with three fits a line."""
+def test_the_chapter_on_letters_at_the_gpu_scale_also_where_fits_were_lost_to_a_kill(tmp_path, seed):
+    """An idx data set by path, with a test part of its own, through the scale that nobody ran; on the CPU, with three fits a line."""
     for name, n in (("train", 256), ("t10k", 64)):
         x, y = letters(n, 20, np.random.default_rng([seed, n]))
         write_idx(tmp_path / f"{name}-images-idx3-ubyte", x)
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte", y)
     own = {"data": str(tmp_path), "third": "mixture(0.5)", "keep": str(tmp_path / "kept")}
-    rung = chapters.plan("vae", "gpu", TINY | own).overrides
-    assert rung["n_images"] == 200
-    text = executed(rung)
+    planned = chapters.plan("vae", "gpu", TINY | own).overrides
+    assert planned["n_images"] == 200
+    text = executed(planned)
     assert "200 images to train on, 50 held out, 400 pixels" in text["images"]
     assert all(name in text["verdicts"] for name in ("GER-16a", "GER-16b", "MAD-6b", "SHU-9b"))
     assert "GER-11" not in text["verdicts"]  # the paper's own claim is judged on its own images only
@@ -57,12 +57,12 @@ def test_the_chapter_on_letters_at_the_gpu_rung_also_where_fits_were_lost_to_a_k
         found = max((tmp_path / "kept").glob(f"{line}-*/{lost}"))
         for path in [path for path in found.parent.iterdir() if path.is_dir() and path.name[:4] >= lost[:4]]:
             shutil.rmtree(path)
-    again = executed(rung)
+    again = executed(planned)
     assert again["run"] == text["run"]
     assert again["verdicts"] == text["verdicts"]
 
 
-def test_the_sweep_of_the_gpu_rung_on_cifar10(tmp_path, monkeypatch, seed):
+def test_the_sweep_of_the_gpu_scale_on_cifar10(tmp_path, monkeypatch, seed):
     """A small file in the official layout; bernoulli pixels; a run that lost fits to a kill ends with the same numbers."""
     rng, folder = np.random.default_rng(seed), tmp_path / "cifar10" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
@@ -73,9 +73,9 @@ def test_the_sweep_of_the_gpu_rung_on_cifar10(tmp_path, monkeypatch, seed):
     monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
     sweep = sweeps.read(str(sweeps.FOLDER / "gpu" / "vae_images.yml"))
     assert [planned.overrides["data"] for planned in sweeps.plans(sweep)] == ["mnist", "cifar10"]
-    rung = sweeps.plans(sweep)[1].overrides
-    assert (rung["n_images"], rung["n_fits"], rung["n_seeds"]) == (4000, 10, 5)
-    text = executed(rung | TINY | {"likelihood": "bernoulli"})
+    planned = sweeps.plans(sweep)[1].overrides
+    assert (planned["n_images"], planned["n_fits"], planned["n_seeds"]) == (4000, 10, 5)
+    text = executed(planned | TINY | {"likelihood": "bernoulli"})
     assert "200 images to train on, 50 held out, 3072 pixels" in text["images"]
     assert "squared" not in text["run"]
     assert "GER-16b" in text["verdicts"]
@@ -94,7 +94,7 @@ def test_a_disk_too_small_for_all_jobs_is_refused_before_any_fit(tmp_path):
     assert not list((tmp_path / "kept").glob("*/*-model"))
 
 
-def test_the_model_of_the_paper_s_rung_trains_on_faces(tmp_path, monkeypatch, seed):
+def test_the_model_of_the_paper_s_scale_trains_on_faces(tmp_path, monkeypatch, seed):
     from PIL import Image
 
     monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
@@ -103,8 +103,8 @@ def test_the_model_of_the_paper_s_rung_trains_on_faces(tmp_path, monkeypatch, se
     pictures = [Image.new("RGB", (178, 218), tuple(map(int, tone))) for tone in tones]
     for part in ("train", "test"):
         write_faces(tmp_path / "celeba" / images.FACES["folder"], part, pictures, [i % 2 == 0 for i in range(20)])
-    rung = chapters.plan("vae", "paper", {}).overrides
-    real = images.load(rung["data"], 16)
+    planned = chapters.plan("vae", "paper", {}).overrides
+    real = images.load(planned["data"], 16)
     shape = vae.shape(*real.train.shape[1:3])
     assert shape == (3, 64, (32, 64, 128, 256, 512), 128)
     model = vae.VAEFit(shape, Recipe(rate=2e-3, epochs=4, batch=8, decay=0.0))(real.train, np.random.default_rng(seed))

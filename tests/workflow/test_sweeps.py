@@ -314,12 +314,12 @@ def test_no_cost_is_named_without_a_record_of_the_kind_and_a_far_one_is_called_s
     ):  # another corpus, a GPU
         assert costs.expect(chapters.plan(chapter, "gpu")) is None
     assert costs.expect(chapters.plan("vae", "smoke", {"third": "mixture(0.9)"})) is None
-    card = chapters.published("vae", "smoke", "card")
-    found = costs.expect(chapters.plan("vae", "smoke", {"seed": 7}))
+    card = chapters.published("discrete", "smoke", "card")
+    found = costs.expect(chapters.plan("discrete", "smoke", {"seed": 7}))
     assert (found.seconds, found.runs, found.apart) == (card["wall_s"], 1, ())
-    near = costs.expect(chapters.plan("vae", "smoke", {"n_images": 260}))
-    assert (near.seconds, near.apart) == (card["wall_s"], ("n_images",))
-    assert near.basis.endswith("with other n_images")
+    near = costs.expect(chapters.plan("discrete", "smoke", {"n_times": 210}))
+    assert (near.seconds, near.apart) == (card["wall_s"], ("n_times",))
+    assert near.basis.endswith("with other n_times")
     far = [costs.expect(chapters.plan("linear_models", "laptop", {"n_replicates": k})) for k in (4000, 900_000)]
     assert ["an extrapolation" in found.basis for found in far] == [False, True]
     costs._recorded.cache_clear()
