@@ -25,7 +25,7 @@ def feedback_loop(
         θ_t = fit(D_t),   S_{t+1} ~ p(·; θ_t),   D_{t+1} = mix([D_0, S_1, …, S_{t+1}], rng)
 
     fit(data, rng) returns a model with sample(n, rng); real is D_0; mix is a regime; rng is a numpy Generator.
-    draw(t) is the number of rows sampled for generation t (default: |D_0| every time).
+    draw(t) is the number of rows sampled for generation t (default: |D_0| every time). The rows of a pool are read-only.
     """
     history, data = History([real]), real
     for t in itertools.count():

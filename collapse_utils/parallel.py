@@ -1,4 +1,4 @@
-"""Seeds and arms side by side: one process and one thread each, also for functions that a notebook defines."""
+"""Seeds and regimes side by side: one process and one thread each, also for functions that a notebook defines."""
 
 import multiprocessing
 import os
@@ -42,7 +42,8 @@ def each(function: Callable, jobs: Sequence[tuple], processes: int) -> list[Any]
 
 def cores(device: str = "cpu") -> int:
     """Return how many processes a chapter may use: one on a GPU, else the threads that its job was given, or all cores."""
-    return 1 if device == "cuda" else int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # one number a level of nesting
+    return 1 if device == "cuda" else int(given or os.cpu_count() or 1)
 
 
 def _begin() -> None:

@@ -32,16 +32,14 @@ class Table:
 def table(name: str, frame: pd.DataFrame | dict[Any, pd.DataFrame], key: str = "") -> None:
     """Publish a tidy table: the workflow stores it as <name>.parquet, the page offers it for download.
 
-    {value: frame} are frames one below the other, with the values in a first column named key. Raises ValueError for a name
-    that the notebook has given to another table.
+    {value: frame} are frames one below the other, with the values in a first column named key. A name belongs to one cell: the
+    workflow refuses a notebook that gives it to two.
     """
     from IPython.display import display
 
     if isinstance(frame, dict):
         frame = pd.concat([part.assign(**{key: value})[[key, *part.columns]] for value, part in frame.items()])
     frame = frame.reset_index(drop=True)
-    if name in _tables and not frame.equals(_tables[name]):
-        raise ValueError(f"table: the name {name!r} belongs to another table of this notebook; choose another name.")
     _tables[name] = frame
     display(Table(name, _tables[name]))
 

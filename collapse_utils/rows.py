@@ -34,20 +34,22 @@ class Summary(ABC):
 
 
 class History(list):
-    """[D_0, S_1, …, S_t], whose rows all together stand in one place that grows: a row is copied about twice, not t times.
-
-    Parts are appended and never changed, as the regimes take them.
-    """
+    """[D_0, S_1, …, S_t], whose rows all together stand in one place that grows: a row is copied about twice, not t times."""
 
     def __init__(self, parts: Sequence[Any] = ()):
         super().__init__(parts)
-        self._pool, self._pooled = None, 0
+        self._pool, self._pooled, self._last = None, 0, None
 
     def pool(self) -> Any:
-        """Return the rows of all parts in order, as concat does; what an earlier call returned stays as it is."""
+        """Return the rows of all parts in order, as concat does; what an earlier call returned stays as it is, and read-only.
+
+        It is made anew where a regime has taken parts out.
+        """
+        if self._pooled and (len(self) < self._pooled or self[self._pooled - 1] is not self._last):
+            self._pool, self._pooled = None, 0
         for part in self[self._pooled :]:
             self._pool = _grown(self._pool, part)
-        self._pooled = len(self)
+        self._pooled, self._last = len(self), self[-1]
         return _held(self._pool)
 
 
@@ -84,7 +86,11 @@ def _held(pool: Any) -> Any:
         return Ensemble(_held(pool.rows))
     if isinstance(pool, tuple):
         return tuple(_held(column) for column in pool)
-    return pool.room[: pool.n] if isinstance(pool, _Column) else pool
+    if not isinstance(pool, _Column):
+        return pool
+    rows = pool.room[: pool.n]
+    rows.flags.writeable = False
+    return rows
 
 
 def size(data: Any) -> int:

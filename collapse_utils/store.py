@@ -45,7 +45,7 @@ def resumable(
 
 def kept(keep: str, name: str, fit: Callable, settings: dict, **how: Any) -> contextlib.AbstractContextManager[Callable]:
     """Yield the fit that keeps its work in the folder keep/name, as resumable does, or, where keep is empty, fit itself."""
-    return resumable(Path(keep) / name, fit, settings, **how) if keep else contextlib.nullcontext(fit)
+    return resumable(Path(keep).expanduser() / name, fit, settings, **how) if keep else contextlib.nullcontext(fit)
 
 
 def save_arrays(content: Any, path: Path) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "collapse_utils"
 ROUNDS = 12  # references are followed so far; a test says that none in the package is further away
-SCOPES = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+SCOPES = (ast.FunctionDef, ast.Lambda, *COMPREHENSIONS)
 MARK = re.compile("⟦(.*?)⟧")  # ⟦module:name⟧ stands for a definition, ⟦module:*⟧ for all of a module
 
 
@@ -181,9 +182,11 @@ class _Writer:
         if isinstance(node, ast.Name | ast.Attribute) and (reference := self._reference(node)):
             return reference
         within = self._within(node) if isinstance(node, SCOPES) else self
-        outside = ("args", "decorator_list", "returns", "iter")  # of a scope, what is not of it alone
+        outside = ("args", "decorator_list", "returns")  # of a scope, what is not of it alone
         filled = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
-        fields = (f"{name}={(self if name in outside else within).write(value)}" for name, value in filled)
+        fields = [f"{name}={(self if name in outside else within).write(value)}" for name, value in filled]
+        if isinstance(node, COMPREHENSIONS):  # the first iterable is evaluated outside
+            fields.append(f"over={self.write(node.generators[0].iter)}")
         return f"{type(node).__name__}({', '.join(fields)})"
 
     def _within(self, node: ast.AST) -> "_Writer":

@@ -121,8 +121,7 @@ def _collect(run: chapters.Run, notebook: nbformat.NotebookNode, scratch: Path, 
             numbers[number["key"]] = number
         data |= bundle.get(results.DATA_MIME, {})
         if results.TABLE_MIME in bundle:
-            table = json.loads(bundle[results.TABLE_MIME])
-            (scratch / f"{table['name']}.parquet").write_bytes(base64.b64decode(table["base64"]))
+            _store(json.loads(bundle[results.TABLE_MIME]), scratch, run.chapter)
     if not verdicts:
         raise ExecutionError(f"{run.chapter}: the notebook reported no verdict; its claims cell must end in claims.report(…).")
     _write(scratch / "verdicts.json", [{**verdict, "scale": run.scale} for verdict in verdicts])
@@ -145,6 +144,13 @@ def _collect(run: chapters.Run, notebook: nbformat.NotebookNode, scratch: Path, 
     notebook.metadata["collapse"] = card
     nbformat.write(notebook, scratch / "executed.ipynb")
     _write(scratch / "card.json", card)
+
+
+def _store(table: dict, scratch: Path, chapter: str) -> None:
+    """Write a table into the folder of a run; its name is that of one cell alone."""
+    if (file := scratch / f"{table['name']}.parquet").exists():
+        raise ExecutionError(f"{chapter}: two cells give the name {table['name']!r} to a table; choose another name.")
+    file.write_bytes(base64.b64decode(table["base64"]))
 
 
 def _bundles(notebook: nbformat.NotebookNode) -> list[dict]:

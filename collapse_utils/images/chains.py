@@ -23,7 +23,8 @@ from collapse_utils.rows import size
 class Chains:
     """Runs of n_fits fits under replace, accumulate and a third regime, named as MixingRegime has it.
 
-    Under real_and_last(λ) λ images are drawn for each real one. keep: a folder that keeps every fit, or "".
+    Under real_and_last(λ) λ images are drawn for each real one. keep: a folder that keeps every fit, or "". From these follow
+    other, the third regime's name, drawn, the images drawn for a real one, mixes {name: regime}, and room, the bytes of a run.
     """
 
     real: Images

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -117,16 +118,19 @@ def _overlap(columns: torch.Tensor, side: int) -> torch.Tensor:
 
 
 @cache
-def _places(side: int) -> torch.Tensor:
-    """Whether weight k of a 3 × 3 kernel ties place j of the larger map to place i of the smaller one, (9, h², H²)."""
-    small, large = torch.arange((side + 1) // 2)[:, None], torch.arange(side)
-    line = torch.stack([large == 2 * small + k - 1 for k in range(3)]).float()  # (3, h, H)
-    return torch.einsum("kiy,ljx->klijyx", line, line).reshape(9, len(small) ** 2, side**2)
+def _places(side: int) -> np.ndarray:
+    """Whether weight k of a 3 × 3 kernel ties place j of the larger map to place i of the smaller one, (9, h², H²).
+
+    No tensor, which would keep the device and the inference mode of the call that made it.
+    """
+    small, large = np.arange((side + 1) // 2)[:, None], np.arange(side)
+    line = np.stack([large == 2 * small + k - 1 for k in range(3)]).astype(np.float32)  # (3, h, H)
+    return np.einsum("kiy,ljx->klijyx", line, line).reshape(9, len(small) ** 2, side**2)
 
 
 def _matrix(weight: torch.Tensor, side: int) -> torch.Tensor:
     """The convolution with weights (…, b, a, 3, 3) as a matrix from the larger maps to the smaller ones, (…, b h², a H²)."""
-    places = _places(side).to(weight)
+    places = torch.from_numpy(_places(side)).to(weight)
     spread = (weight.flatten(-2) @ places.flatten(1)).unflatten(-1, places.shape[1:])  # (…, b, a, h², H²)
     return spread.movedim(-3, -2).flatten(-4, -3).flatten(-2)
 

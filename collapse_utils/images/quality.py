@@ -26,12 +26,12 @@ class Classifier:
     def features(self, x: np.ndarray) -> np.ndarray:
         """Return the features of images (n, C, H, W), as float64 (n, 32)."""
         with torch.inference_mode():
-            return torch.cat([self.network[:-1](part) for part in torch.from_numpy(x).split(1024)]).double().numpy()
+            return torch.cat([self.network[:-1](part) for part in torch.tensor(x).split(1024)]).double().numpy()
 
     def classes(self, x: np.ndarray) -> np.ndarray:
         """Return the most probable class of each image, (n,)."""
         with torch.inference_mode():
-            return torch.cat([self.network(part).argmax(1) for part in torch.from_numpy(x).split(1024)]).numpy()
+            return torch.cat([self.network(part).argmax(1) for part in torch.tensor(x).split(1024)]).numpy()
 
 
 def classifier(x: np.ndarray, y: np.ndarray, epochs: float, rng: np.random.Generator) -> Classifier:

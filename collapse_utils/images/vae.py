@@ -39,14 +39,14 @@ class Network(nn.Module):
 
     def __init__(self, shape: Shape):
         super().__init__()
-        self.shape, sides, ladder = shape, [shape.side], [shape.channels, *shape.widths]
+        self.shape, sides, channels = shape, [shape.side], [shape.channels, *shape.widths]
         down, up = [], []
-        for a, b in pairwise(ladder):
+        for a, b in pairwise(channels):
             down += [Down(a, b, sides[-1]), nn.LeakyReLU(0.1, inplace=True)]
             sides.append((sides[-1] + 1) // 2)
-        for i in range(len(ladder) - 1, 0, -1):
-            up += [Up(ladder[i], ladder[i - 1], sides[i - 1]), nn.LeakyReLU(0.1, inplace=True)]
-        inner = (ladder[-1], sides[-1], sides[-1])
+        for i in range(len(channels) - 1, 0, -1):
+            up += [Up(channels[i], channels[i - 1], sides[i - 1]), nn.LeakyReLU(0.1, inplace=True)]
+        inner = (channels[-1], sides[-1], sides[-1])
         self.down = nn.Sequential(*down, nn.Flatten(-3), Linear(math.prod(inner), 2 * shape.latent))
         self.up = nn.Sequential(
             Linear(shape.latent, math.prod(inner)), nn.LeakyReLU(0.1, inplace=True), nn.Unflatten(-1, inner), *up[:-1]
@@ -189,7 +189,7 @@ class VAE:
 
     def _batches(self, rows: np.ndarray):
         device = next(self.network.parameters()).device
-        return (part.to(device) for part in torch.from_numpy(np.ascontiguousarray(rows)).split(self.batch))
+        return (part.to(device) for part in torch.tensor(rows).split(self.batch))
 
 
 def mosaic(sheets: list[np.ndarray]) -> np.ndarray:
@@ -260,9 +260,7 @@ class VAEFit:
         """Train networks at once, each on its own images (n, C, H, W) and from its own seed: the models."""
         networks = [self._fresh(seed) for _, seed in jobs]
         trained = together(networks) if len(jobs) > 1 else networks[0]
-        pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(rows)) for rows, _ in jobs]).to(
-            self.device
-        )  # (R, n, C, H, W)
+        pixels = torch.stack([torch.tensor(rows) for rows, _ in jobs]).to(self.device)  # (R, n, C, H, W)
         generator = torch.Generator(self.device)
 
         def draw(seed, size):

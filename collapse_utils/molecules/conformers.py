@@ -53,20 +53,17 @@ class Molecules:
         return np.array([graph in held for graph in graphs])
 
 
-def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydrogens: bool = False, strict: bool = False,
+def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydrogens: bool = False,
          run: Callable | None = None) -> tuple[Molecules, tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """Return at most n_molecules of at most `largest` heavy atoms, and rows: molecule (n,), places (n, N, 3) in Å, centred.
 
-    source: enumerated (shipped), qm7, gdb1k, qm9, geom-drugs, esol (from $COLLAPSE_DATA), or a file of SMILES, embedded here. strict
-    refuses what cannot be used (MoleculeError), else it is skipped and named in `refused`. run(function, jobs) embeds in
-    parallel. Raises GeometryError for a file, MoleculeError where nothing is left or coordinates are no numbers.
+    source: enumerated (shipped), qm7, gdb1k, qm9, geom-drugs, esol (from $COLLAPSE_DATA), or a file of SMILES, embedded here. What
+    cannot be used is skipped and named in `refused`. run(function, jobs) embeds in parallel. Raises GeometryError for a file, MoleculeError where nothing is left or coordinates are no numbers.
     """
     refused: dict[str, list[str]] = {}
     kept = []
     for name, mol, reason in _source(source, n_molecules, n_conformers, largest, run):
         reason = reason or _fault(mol, largest)
-        if reason and strict:
-            raise MoleculeError(f"molecules: {name} in {source} {reason}; drop it, or let unusable molecules be skipped.")
         if reason:
             refused.setdefault(reason, []).append(name)
         elif len(kept) < n_molecules:

@@ -101,7 +101,7 @@ class Diffusion:
             return (self.graphs.scale * made).cpu().numpy()
 
     def _noise(self, owner: np.ndarray, rng: np.random.Generator, group: int = 64) -> np.ndarray:
-        """What the sampler needs for all its steps, (1 + steps, B, n, 3), drawn a group at a time, so that `batch` changes nothing."""
+        """What the sampler needs for all its steps, (1 + steps, B, n, 3), drawn a group at a time: `batch`, of whole groups, changes nothing."""
         sizes, draws = self.graphs.atoms[owner], 1 + self.steps * (self.eta > 0)
         noise = np.zeros((draws, len(owner), sizes.max(), 3), np.float32)
         for start in range(0, len(owner), group):
@@ -118,13 +118,15 @@ class Diffusion:
         generator, n = torch.Generator().manual_seed(0), len(rows[0])
         parts = np.split(np.arange(n), range(self.batch, n, self.batch))
         with torch.inference_mode():
-            batches = [self.graphs.batch((rows[0][part], rows[1][part])) for part in parts]
 
             def error(batch, k):
                 return float(errors(self.network, self.schedule, batch, np.full(len(batch[0]), k), generator).double().sum())
 
-            sums = [sum(error(batch, k) for _ in range(draws) for batch in batches) for k in self.schedule.spaced(steps)]
-        return np.array(sums) / (draws * n)
+            sums = np.zeros(steps)
+            for part in parts:
+                batch = self.graphs.batch((rows[0][part], rows[1][part]))
+                sums += [sum(error(batch, k) for _ in range(draws)) for k in self.schedule.spaced(steps)]
+        return sums / (draws * n)
 
     def save(self, folder: Path) -> None:
         """Write the weights and the training losses into a folder (safetensors)."""
@@ -223,11 +225,17 @@ class DiffusionFit:
         losses = train(network, loss, batches, recipe, self.checkpoint, key=key)
         return self.model(network, losses)
 
-    def kept(self, keep: str, name: str, settings: dict) -> AbstractContextManager[Callable]:
-        """Yield this fit, its models and their samples kept in keep/name, with a checkpoint, or as it is where keep is empty."""
-        folder = Path(keep).expanduser() if keep else ""
-        fit = replace(self, checkpoint=folder / name / "state.pt") if keep else self
-        return store.kept(str(folder), name, fit, settings, save=Diffusion.save, load=self.load)
+    def kept(self, keep: str, name: str, settings: dict, known: tuple[Rows, Diffusion] | None = None) -> AbstractContextManager:
+        """Yield this fit, its models and their samples kept in keep/name, with a checkpoint, or as it is where keep is empty.
+
+        known: a data set, by its identity, and the model of it, which is then not trained again.
+        """
+        fit = replace(self, checkpoint=Path(keep).expanduser() / name / "state.pt") if keep else self
+
+        def fitted(data: Rows, rng: np.random.Generator) -> Diffusion:
+            return known[1] if known and data is known[0] else fit(data, rng)
+
+        return store.kept(keep, name, fitted, settings, save=Diffusion.save, load=self.load)
 
     def load(self, folder: Path) -> Diffusion:
         """Return the model that Diffusion.save wrote."""

@@ -29,7 +29,7 @@ def batches(model, ids, rows: int | None = None) -> Iterator[slice]:
 
     On a CPU 512 tokens: then what a layer computes stays in the cache and in memory that the process has already.
     """
-    tokens = 512 if next(model.parameters()).device.type == "cpu" else 16384
+    tokens = 512 if next(model.parameters()).device.type == "cpu" else 4096
     rows = rows or max(1, tokens // np.shape(ids)[1])
     yield from (slice(start, start + rows) for start in range(0, len(ids), rows))
 

@@ -67,7 +67,8 @@ class Distances:
 
     def start(self, n: int) -> int:
         """Return l*(n), the first layer of the block of n layers with the smallest distance (Gromov 2024, Eq. 6)."""
-        return int(np.argmin(self.row(n)))
+        self.row(n)  # refuses a size that is none
+        return int(starts(self.mean, [n])[0])
 
 
 def starts(matrix: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
@@ -118,9 +119,9 @@ def mean(groups: list[Distances]) -> Distances:
 
 
 def _moments(total, squares, n: int) -> Distances:
-    mean = total / n
-    spread = (squares / n - mean**2).clamp(min=0) / max(n - 1, 1)
-    return Distances(mean.numpy(), spread.sqrt().numpy(), n)
+    centre = total / n
+    spread = (squares / n - centre**2).clamp(min=0) / max(n - 1, 1)
+    return Distances(centre.numpy(), spread.sqrt().numpy(), n)
 
 
 def _samples(model, ids, mask, kinds: Sequence[Kind]) -> list[torch.Tensor]:

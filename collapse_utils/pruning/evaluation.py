@@ -125,7 +125,12 @@ def choose(model, questions: np.ndarray, given: int, batch: int | None = None) -
 
 
 def cut_choices(model, cuts: Sequence[Mapping[int, str]], questions, given: int, batch: int | None = None) -> np.ndarray:
-    """Return what choose does under each cut of the model without some layers (forks), (cuts, N, n_choices)."""
+    """Return what choose does under each cut of the model without some layers (forks), (cuts, N, n_choices).
+
+    Raises ValueError for a cut that lacks a part of a layer.
+    """
+    if parts := {lack for cut in cuts for lack in cut.values()} - {"layer"}:
+        raise ValueError(f"cut_choices: a cut must lack whole layers; got {', '.join(sorted(parts))}.")
     scores = np.empty((len(cuts), *questions.shape[:2]))
     device, packs = next(model.parameters()).device, _packs(model, questions[:1], given)
     models = [model] if packs else [prune(model, without(len(stack(model)), cut)) if cut else model for cut in cuts]
@@ -181,6 +186,8 @@ def _packs(model, question: np.ndarray, given: int) -> bool:
     with torch.inference_mode():
         try:
             packed = _in_one_row(model, asked, given)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):  # whatever a model makes of such a mask
             return False
         return torch.allclose(packed, _one_after_the_other(model, asked, given), rtol=1e-4, atol=1e-3)

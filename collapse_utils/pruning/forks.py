@@ -23,8 +23,7 @@ def fork(model, cuts: Sequence[Mapping[int, str]], run: Callable) -> list:
 
     A layer that is gone passes on what it is given. Cuts go in such an order that each begins with the states it shares with
     the one before, so that every layer runs once for every different beginning; equal cuts run once. No more than one state a
-    layer is held. Raises ValueError for a layer or a part that is not there,
-    and for layers that pass on more than one stream.
+    layer is held. Raises ValueError for a layer or a part that is not there, and for layers that pass on more than one stream.
     """
     layers = stack(model)
     for cut in cuts:
@@ -51,7 +50,7 @@ class _Path:
     def __init__(self, model):
         self.model, self.path = model, ()
         self.written: dict[int, tuple[tuple[str, ...], object]] = {}
-        self.alike: dict[int, object] = {}  # what a layer returned when it was last computed
+        self.beside: dict[int, tuple[type, tuple] | None] = {}  # how a layer returns its state: in a container, beside what
 
     def layer(self, i: int, forward: Callable, *args, **kwargs):
         """What layer i returns, computed if this beginning is new."""
@@ -61,10 +60,11 @@ class _Path:
         if lacks in ("attention", "feed_forward"):
             with silenced(self.model, lacks, [i]):
                 found = forward(*args, **kwargs)
-        elif lacks == "layer" and i in self.alike:
+        elif lacks == "layer" and i in self.beside:
             found = self.passed(i, args, kwargs)
         else:
-            found = self.alike[i] = forward(*args, **kwargs)
+            found = forward(*args, **kwargs)
+            self.beside[i] = (type(found), tuple(found[1:])) if isinstance(found, tuple | list) else None
             if lacks == "layer":  # computed to see in what shape the layer returns
                 found = self.passed(i, args, kwargs)
         self.written[i] = beginning, found
@@ -72,17 +72,15 @@ class _Path:
 
     def passed(self, i: int, args: tuple, kwargs: dict):
         """The stream that layer i is given, in the shape in which it returns one."""
-        stream, alike, before = (
-            args[0] if args else kwargs["hidden_states"],
-            self.alike[i],
-            self.written.get(i - 1, ((), None))[1],
-        )
-        if not isinstance(alike, tuple | list):
+        stream = args[0] if args else kwargs["hidden_states"]
+        if self.beside[i] is None:
             return stream
+        before = self.written.get(i - 1, ((), None))[1]
         more = [part for part in before[1:] if isinstance(part, torch.Tensor)] if isinstance(before, tuple | list) else []
         if any(part is given for part in more for given in (*args, *kwargs.values())):
             raise ValueError(f"fork: layers must pass on one stream alone; those of {type(self.model).__name__} pass on more.")
-        return type(alike)([stream, *alike[1:]])
+        kind, rest = self.beside[i]
+        return kind([stream, *rest])
 
 
 def _restore(layer, own: Callable | None) -> None:

@@ -101,7 +101,7 @@ def stored(model) -> int:
 
 
 def predicted(model, ids: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, int]:
-    """Return the summed loss of the tokens of rows (b, T) that the mask counts, the first of each apart, and their number."""
+    """Return the summed loss of the tokens that the mask counts in rows (b, T), except each row's first, and their number."""
     device = next(model.parameters()).device
     counts = torch.as_tensor(mask[:, 1:], device=device)
     _, losses = next_tokens(model, torch.as_tensor(ids, device=device))

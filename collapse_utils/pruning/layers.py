@@ -86,7 +86,7 @@ def part(layer, name: str):
     names = {"attention": ATTENTION, "feed_forward": FEED_FORWARD}[name]
     inner = [child for child_name, child in layer.named_children() if child_name in names]
     if len(inner) != 1:
-        raise ValueError(f"silenced: layers must have one part named {' or '.join(names)}; got {type(layer).__name__}.")
+        raise ValueError(f"part: a layer must have one part named {' or '.join(names)}; got {type(layer).__name__}.")
     return inner[0]
 
 

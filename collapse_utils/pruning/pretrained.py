@@ -16,8 +16,8 @@ from collapse_utils.pruning.layers import without
 SHIPPED = mirror.SHIPPED
 
 
-def load(model_id: str):
-    """Return the model, in float32 and evaluation mode, and its tokenizer: deep-thin, a local folder, or a name on the hub.
+def load(model_id: str, device: str = "cpu"):
+    """Return the model on a device, in float32 and evaluation mode, and its tokenizer: deep-thin, a local folder, or a name on the hub.
 
     deep-thin is the decoder that lies in shipped/, with the command that trained it and that for a bigger sister, deep-thin-24.
     Weights are read from safetensors only, and no code of the model's folder is run. Raises OSError, within seconds, for a folder
@@ -51,7 +51,7 @@ def load(model_id: str):
     except Exception as error:  # tokenizers raises Exception itself
         reason = f"{type(error).__name__} {error}".splitlines()[0]
         raise ValueError(f"load: the tokenizer of {model_id} must be one that transformers reads; got: {reason}") from None
-    return model.eval(), tokenizer
+    return model.eval().to(device), tokenizer
 
 
 def sha256(model) -> str:

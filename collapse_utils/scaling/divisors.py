@@ -149,8 +149,11 @@ def _batches(task, answer, steps, n_students, batch, rng, side_by_side=50):
 def mixed(task: Task, teacher: Answers, share: float | Sequence[float], rng: np.random.Generator) -> Answers:
     """Return answers of which each is the teacher's with probability `share`, and correct otherwise.
 
-    Several shares are those of several students: the answers are then to pairs (students, n, 2).
+    Several shares are those of several students: the answers are then to pairs (students, n, 2). Raises ValueError for a teacher
+    of several networks.
     """
+    if len(getattr(teacher, "marks", ())) > 1:
+        raise ValueError(f"mixed: the teacher must be one network; got {len(teacher.marks)}.")
 
     def answer(pairs):
         found, taught = task.correct(pairs), rng.random(pairs.shape[:-1]) < np.asarray(share)[..., None]

@@ -44,7 +44,7 @@ class FixedDesign(Design):
         total, counts = self.totals(data)  # (T, R)
         copies = counts[0, 0]
         if (counts == copies).all():
-            return FixedDesignModel(self, _apply(self._inverse_gram, self._moment(total / copies)))
+            return FixedDesignModel(self, np.matvec(self._inverse_gram, self._moment(total / copies)))
         gram = self._gram(counts.T[..., None]) + len(data.rows[1]) * self.penalty * np.eye(self.x.shape[2])
         return FixedDesignModel(self, np.linalg.solve(gram, self._moment(total)[..., None])[..., 0])
 
@@ -70,7 +70,7 @@ class FixedDesignModel:
 
     def sample(self, n: int, rng) -> Ensemble:
         """Return n labelled rows for every replicate: n/T copies of the design, each with fresh noise, row by row."""
-        copies, mean = self.design.copies(n), _apply(self.design.x, self.w).T  # (T, R)
+        copies, mean = self.design.copies(n), np.matvec(self.design.x, self.w).T  # (T, R)
         return self.design.labelled(np.tile(mean, (copies, 1)) + self.design.noise(rng, (n, mean.shape[1])))
 
 
@@ -95,9 +95,9 @@ class FreshDesign:
         """Return the least-squares model of every replicate; the minimum-norm one where rows are fewer than features."""
         x, y = _side_by_side(data)
         if x.shape[1] < self.d:
-            return FreshDesignModel(self, _apply(np.linalg.pinv(x), y))
+            return FreshDesignModel(self, np.matvec(np.linalg.pinv(x), y))
         gram = x.transpose(0, 2, 1) @ x
-        return FreshDesignModel(self, np.linalg.solve(gram, _apply(x.transpose(0, 2, 1), y)[..., None])[..., 0])
+        return FreshDesignModel(self, np.linalg.solve(gram, np.matvec(x.transpose(0, 2, 1), y)[..., None])[..., 0])
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,3 @@ def risk(w, truth, scales=None):
 def _side_by_side(data: Ensemble):
     """The rows and labels of every replicate, (R, n, d) and (R, n)."""
     return tuple(rows.swapaxes(0, 1) for rows in data.rows)
-
-
-def _apply(matrices, vectors):
-    """One matrix-vector product a replicate: (R, m, k), (R, k) → (R, m)."""
-    return np.matmul(matrices, vectors[..., None])[..., 0]

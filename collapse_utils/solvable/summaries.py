@@ -54,7 +54,8 @@ class Gaussian:
         """Return the moments of n rows: mean and sum of squares are independent, normal and χ²ₙ₋₁ (Cochran 1934)."""
         spread = np.sqrt(self.bias) * self.deviation
         mean = self.mean + spread / np.sqrt(n) * rng.standard_normal(self.mean.shape)
-        return Moments(n, mean, spread**2 * rng.chisquare(n - 1, self.mean.shape), True)
+        squares = rng.chisquare(n - 1, self.mean.shape) if n > 1 else 0.0
+        return Moments(n, mean, spread**2 * squares, True)
 
 
 def gaussian_fit(ddof: int, bias: float = 1.0):
@@ -153,12 +154,12 @@ class FixedDesign:
 
     def fit(self, data: Labels, rng: np.random.Generator) -> "Weights":
         """Return the least-squares (or ridge) weights of every replicate."""
-        return Weights(self, _apply(self._inverse, data.moment) / self._copies(data.n))
+        return Weights(self, np.matvec(self._inverse, data.moment) / self._copies(data.n))
 
     def drawn(self, w: np.ndarray, n: int, rng: np.random.Generator) -> Labels:
         """Return n labels by the weights w."""
         copies, noise = self._copies(n), rng.standard_normal(w.shape)
-        return Labels(n, copies * _apply(self._gram, w) + self.noise * np.sqrt(copies) * _apply(self._root, noise))
+        return Labels(n, copies * np.matvec(self._gram, w) + self.noise * np.sqrt(copies) * np.matvec(self._root, noise))
 
     def _copies(self, n: int) -> int:
         copies, left = divmod(n, self.x.shape[1])
@@ -205,7 +206,7 @@ class FreshDesign:
         diagonal = np.arange(self.d)
         root[:, diagonal, diagonal] = np.sqrt(rng.chisquare(n - diagonal, (self.replicates, self.d)))
         gram, noise = root @ root.transpose(0, 2, 1), rng.standard_normal((self.replicates, self.d))
-        return Normal(n, gram, _apply(gram, w) + self.noise * _apply(root, noise))
+        return Normal(n, gram, np.matvec(gram, w) + self.noise * np.matvec(root, noise))
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,3 @@ class Weights:
     def sample(self, n: int, rng: np.random.Generator) -> Summary:
         """Return the summary of n labelled rows."""
         return self.design.drawn(self.w, n, rng)
-
-
-def _apply(matrices, vectors):
-    """One matrix-vector product a replicate: (R, m, k), (R, k) → (R, m)."""
-    return np.matmul(matrices, vectors[..., None])[..., 0]

@@ -13,7 +13,7 @@ import torch
 from collapse_utils import claims, feedback_loop, regimes
 from collapse_utils.images import pictures as images, quality as fidelity, vae
 from collapse_utils.images.chains import Chains
-from collapse_utils.images.convolution import Down, Up
+from collapse_utils.images.convolution import Down, Up, _places
 from collapse_utils.store import resumable
 from collapse_utils.theory import ppca as theory
 from collapse_utils.training import Recipe
@@ -518,3 +518,15 @@ def test_a_run_read_back_gives_the_same_rows(digits, tmp_path, seed):
         table = Chains(digits, eyes, fit, "accumulate_subsample", 2, 2, seed, keep).run(kinds)
         tables.append(table.drop(columns="sheet"))
     assert tables[0].equals(tables[1])
+
+
+def test_a_convolution_trains_after_it_was_used_without_gradients():
+    """Its table of places is made once, also where the first call cannot train or has no numbers."""
+    shape = vae.shape(1, 8)
+    _places.cache_clear()
+    with torch.inference_mode():
+        vae.Network(shape).encode(torch.rand(4, 1, 8, 8))
+    vae.Network(shape).encode(torch.rand(4, 1, 8, 8))[0].sum().backward()
+    _places.cache_clear()
+    assert vae.n_operations(shape) > 0  # on torch's device "meta"
+    vae.Network(shape).encode(torch.rand(4, 1, 8, 8))[0].sum().backward()

@@ -67,15 +67,14 @@ def test_a_summary_is_a_row_whose_values_are_all_glued(monkeypatch):
     assert glued[0].frame.to_dict("records") == [{"rise": 0.1234, "fits": 7}]
 
 
-def test_a_name_belongs_to_one_table(monkeypatch):
+def test_frames_become_one_table_and_a_cell_may_run_again(monkeypatch):
     monkeypatch.setattr(results, "_tables", {})
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
     results.table("paths", {"replace": pd.DataFrame({"n": [1, 2]}), "accumulate": pd.DataFrame({"n": [1]})}, key="regime")
     assert shown[0].frame.to_dict("list") == {"regime": ["replace", "replace", "accumulate"], "n": [1, 2, 1]}
-    results.table("paths", shown[0].frame)  # a cell that is run again
-    with pytest.raises(ValueError, match="the name 'paths' belongs to another table"):
-        results.table("paths", pd.DataFrame({"n": [3]}))
+    results.table("paths", pd.DataFrame({"n": [3]}))  # a cell that is run again, with another parameter
+    assert shown[1].frame.to_dict("list") == {"n": [3]}
 
 
 @pytest.mark.parametrize("samples", [PATH, moments.Moments().add(PATH)], ids=["samples", "moments"])

@@ -63,7 +63,7 @@ def test_defaults_and_good_values_pass():
         ({"size": "tiny"}, "must be 'small' or 'large'; got 'tiny'"),
         ({"size": ["small"]}, "got ['small'] (list)"),
         ({"regime": "mixture"}, "must be accumulate_subsample, mixture(p) or real_and_last(λ)"),
-        ({"others": ["full", "lora"]}, "must be 'qlora', 'full' or 'head'; got ['full', 'lora']"),
+        ({"others": ["full", "adapters"]}, "must be 'lora', 'qlora', 'full' or 'head'; got ['full', 'adapters']"),
         ({"sixteenths": [1, 2]}, "at least 3 items"),
         ({"sixteenths": [1, 2, 0.5]}, "must be a valid integer; got [1, 2, 0.5]"),
     ],

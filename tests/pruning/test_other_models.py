@@ -47,16 +47,16 @@ def test_a_chapter_runs_on_another_model(chapter, folder, monkeypatch):
     assert len(found) == {"layer_pruning": 24, "healing": 8}[chapter]
 
 
-RUNGS = [("layer_pruning", "gpu", 24), ("healing", "gpu", 8), ("healing", "paper", 7)]
+LARGER = [("layer_pruning", "gpu", 24), ("healing", "gpu", 8), ("healing", "paper", 7)]
 
 
-@pytest.mark.parametrize(("chapter", "rung", "judged"), RUNGS)
-def test_a_rung_for_a_gpu_runs_tiny_on_the_cpu(chapter, rung, judged, folder, tmp_path):
+@pytest.mark.parametrize(("chapter", "scale", "judged"), LARGER)
+def test_a_scale_for_a_gpu_runs_tiny_on_the_cpu(chapter, scale, judged, folder, tmp_path):
     """Its own parameters, but for the model, the text, the device, and what only costs time; the official exams where they are."""
     card = json.loads((chapters.ROOT / "shipped/deep-thin/card.json").read_text(encoding="utf-8"))
     for i, document in enumerate(docstrings.read(card["held out"][:60])):
         (tmp_path / f"{i}.txt").write_text(document, encoding="utf-8")
-    wanted = chapters.plan(chapter, rung).overrides
+    wanted = chapters.plan(chapter, scale).overrides
     changed = {"model_id": str(folder), "corpus": str(tmp_path), "device": "cpu"} | TINY[chapter]
     changed = {name: value for name, value in changed.items() if name != "methods"}
     if "n_pairs" in wanted:
