@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from collapse_utils.theory import tempering
+from collapse_utils.language import tempering
 
 
 def test_a_colder_law_is_that_of_every_document_sampled_word_by_word(seed):
