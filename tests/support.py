@@ -14,10 +14,10 @@ import nbformat
 import pytest
 import yaml
 
-from workflow import chapters
+from workflow import chapters, pdf
 from workflow.definitions import ROOT
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = pdf.chromium()
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: browser tests run where Debian's chromium is installed"
 )

@@ -132,7 +132,7 @@ def paper(args) -> int:
     if status := read(args):
         return status
     target = chapters.ROOT / "_build" / pdf.TARGET
-    sheets = pdf.write(chapters.ROOT / "_build" / "html", pdf.contents(chapters.ROOT / "_toc.yml"), target)
+    sheets = pdf.write(chapters.ROOT / "_build" / "html", pdf.contents(), target)
     print(f"The book on paper: {target.relative_to(chapters.ROOT)}, {sheets} sheets")
     return 0
 

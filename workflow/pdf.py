@@ -5,9 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-import yaml
-
-from workflow import chapters
+from workflow import chapters, files
 
 TARGET = "model-collapse.pdf"
 PAPER = {"format": "A4", "print_background": True, "outline": True, "tagged": True} | {
@@ -21,9 +19,9 @@ READY = """async () => {
 }"""
 
 
-def contents(toc: Path) -> list[str]:
+def contents() -> list[str]:
     """Return the names of the book's pages, in the order of its table of contents."""
-    found = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    found = files.yaml(chapters.ROOT / "_toc.yml")
     return [found["root"], *(page["file"] for part in found["parts"] for page in part["chapters"])]
 
 
@@ -39,7 +37,7 @@ def write(html: Path, pages: list[str], target: Path) -> int:
     writer, first = PdfWriter(), {}
     with sync_playwright() as driver:
         try:
-            browser = driver.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
+            browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         except Error:
             raise chapters.ChapterError(
                 "pdf: printing needs Chromium, and none is found; install it (Debian: chromium) or run `.venv/bin/playwright install chromium`."
@@ -60,8 +58,8 @@ def write(html: Path, pages: list[str], target: Path) -> int:
     return len(writer.pages)
 
 
-def _chromium() -> str | None:
-    """The Chromium of the machine; without one, playwright looks for its own."""
+def chromium() -> str | None:
+    """Return the Chromium of the machine; without one, playwright looks for its own."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 

@@ -81,7 +81,7 @@ def _order(rule: dict, evidence: dict, fixed: bool) -> float:
 @cache
 def _spare(level: float) -> np.ndarray:
     """The losses that a sign test at a level forgives in 1, 2, … 1000 seeds; −1 where even none is too many."""
-    return np.array([np.searchsorted(bdtr(np.arange(m), m, 0.5), level, side="right") for m in range(1, 1001)]) - 1
+    return np.array([max(m - claims.ascents({"false_alarm": level}, 1, m), -1) for m in range(1, 1001)])
 
 
 def advise(run: chapters.Run, verdict: dict) -> Advice | None:

@@ -58,7 +58,8 @@ def load(source: str, n_molecules: int, n_conformers: int, largest: int, hydroge
     """Return at most n_molecules of at most `largest` heavy atoms, and rows: molecule (n,), places (n, N, 3) in Å, centred.
 
     source: enumerated (shipped), qm7, gdb1k, qm9, geom-drugs, esol (from $COLLAPSE_DATA), or a file of SMILES, embedded here. What
-    cannot be used is skipped and named in `refused`. run(function, jobs) embeds in parallel. Raises GeometryError for a file, MoleculeError where nothing is left or coordinates are no numbers.
+    cannot be used is skipped and named in `refused`. run(function, jobs) embeds in parallel. Raises GeometryError for a file,
+    MoleculeError where nothing is left or coordinates are no numbers.
     """
     refused: dict[str, list[str]] = {}
     kept = []

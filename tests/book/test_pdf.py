@@ -5,7 +5,6 @@ from pypdf import PdfReader
 
 from tests.support import needs_chromium
 from workflow import chapters, pdf
-from workflow.definitions import ROOT
 
 SECOND = '<a href="../index.html#top">back</a> <a href="missing.csv">data</a> <a href="https://example.org/">out</a>'
 PAGES = {
@@ -38,14 +37,14 @@ def test_pages_become_sheets_with_bookmarks_and_links(html, tmp_path):
 
 
 def test_without_chromium_one_sentence_says_so(html, tmp_path, monkeypatch):
-    monkeypatch.setattr(pdf, "_chromium", lambda: str(tmp_path / "nowhere"))
+    monkeypatch.setattr(pdf, "chromium", lambda: str(tmp_path / "nowhere"))
     with pytest.raises(chapters.ChapterError, match=r"printing needs Chromium, and none is found; install it"):
         pdf.write(html, list(PAGES), tmp_path / "book.pdf")
     assert not (tmp_path / "book.pdf").exists()
 
 
 def test_the_contents_are_every_page_of_the_book_once():
-    pages = pdf.contents(ROOT / "_toc.yml")
+    pages = pdf.contents()
     assert pages[0] == "book/intro"
     assert len(set(pages)) == len(pages)
     assert set(chapters.chapters()) <= {page.rpartition("/")[2] for page in pages}

@@ -57,12 +57,12 @@ def on_page_context(app, pagename, templatename, context, doctree):
             context["body"] += str(head.citation(pagename, context, app.config))
         for name in SCROLLS:
             context["body"] = context["body"].replace(f'<div class="{name}"', f'<div class="{name}" {REACHABLE}')
-    bodies = {id(script): (getattr(script, "attributes", None) or {}).get("body") or "" for script in context["script_files"]}
-    context["script_files"] = [
-        script
-        for script in context["script_files"]
-        if not any(name in f"{script.filename}{bodies[id(script)]}" for name in UNUSED)
-    ]
+    context["script_files"] = [script for script in context["script_files"] if not any(name in _said(script) for name in UNUSED)]
+
+
+def _said(script) -> str:
+    """The address of a script of a page, or what stands in its place."""
+    return f"{script.filename}{(getattr(script, 'attributes', None) or {}).get('body') or ''}"
 
 
 def _leave_word(out: Path) -> None:
