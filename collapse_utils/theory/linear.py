@@ -49,6 +49,17 @@ def accumulate_subsample(n):
     return pool + 1 - 1 / np.asarray(n, float)
 
 
+def mixture(n, share: float):
+    """Risk under mixture(p) of least squares in units of the first risk, for T ≫ d, p = share of real rows (ours):
+
+        1 + (1 − p²) Σ_{k≤n−2} (1−p)^{2k}  →  1 + (1 − p²)/(p(2 − p)).
+
+    ŵ_n − ŵ_1 = p·s_n + (1−p)(ŵ_{n−1} − ŵ_1 + g_n): the drawn real rows miss their mean by Var s_n = 1/p − 1, the
+    (1−p)T synthetic labels by Var g_n = 1/(1−p). p = 0 is replace, p = 1 the first fit.
+    """
+    return _partial_sums(n, lambda i: np.where(i > 1, (1 - share**2) * (1 - share) ** (2.0 * np.maximum(i - 2, 0)), 1.0))
+
+
 def accumulate_fresh(n, d: int, n_samples: int):
     """Risk under accumulate with new covariates in every batch, in units of the first risk (ours):
 

@@ -79,6 +79,7 @@ LAWS = {  # the law of the package at the arguments of the script's, and at whic
     "accumulate": (lambda n: linear.accumulate(fits(n)), PATHS),
     "replace_multiple": (lambda n: linear.replace_multiple(fits(n)), PATHS),
     "accumulate_subsample": (lambda n: linear.accumulate_subsample(fits(n)), PATHS),
+    "mixture": (lambda n, share: linear.mixture(fits(n), share), [[n, share / 20] for n in (1, 2, 90) for share in range(21)]),
     "ridge_replace": (lambda n, *rest: linear.ridge_replace(fits(n), *rest), SPECTRA),
     "ridge_accumulate": (lambda n, *rest: linear.ridge_accumulate(fits(n), *rest), SPECTRA),
     "isotropic": (ridge.isotropic, MIXED),
@@ -217,7 +218,7 @@ def test_the_names_and_colours_are_those_of_the_book(script):
 @pytest.mark.parametrize("penalty", [0, 0.2])
 def test_the_loop_in_the_browser_follows_the_laws(script, penalty):
     d, rows, n, count = 4, 40, 10, 1000
-    setting = {"d": d, "rows": rows, "n": n, "penalty": penalty, "regimes": ["replace", "accumulate", "replace_multiple"]}
+    setting = {"d": d, "rows": rows, "n": n, "penalty": penalty, "share": 0, "regimes": ["replace", "accumulate", "replace_multiple"]}
     runs = script.evaluate(
         f"s => {{ const random = lab.normals(3); return Array.from({{length: {count}}}, () => lab.replicate(s, random)); }}",
         setting,
@@ -240,11 +241,14 @@ def test_the_loop_in_the_browser_follows_the_laws(script, penalty):
 
 
 @needs_chromium
-def test_a_random_subset_of_many_rows_costs_what_its_law_says(script):
-    setting = {"d": 2, "rows": 300, "n": 8, "penalty": 0, "regimes": ["accumulate_subsample"]}
-    run = "s => { const random = lab.normals(4); return Array.from({length: 700}, () => lab.replicate(s, random).accumulate_subsample); }"
+@pytest.mark.parametrize(
+    ("regime", "law"), [("accumulate_subsample", linear.accumulate_subsample), ("mixture", lambda n: linear.mixture(n, 0.3))]
+)
+def test_rows_drawn_from_many_cost_what_the_law_says(script, regime, law):
+    setting = {"d": 2, "rows": 300, "n": 8, "penalty": 0, "share": 0.3, "regimes": [regime]}
+    run = f"s => {{ const random = lab.normals(4); return Array.from({{length: 700}}, () => lab.replicate(s, random).{regime}); }}"
     paths = np.array(script.evaluate(run, setting)) / linear.first_risk(2, 300, 1.0)
-    z = (paths.mean(axis=0) - linear.accumulate_subsample(fits(8))) / (paths.std(axis=0) / np.sqrt(len(paths)))
+    z = (paths.mean(axis=0) - law(fits(8))) / (paths.std(axis=0) / np.sqrt(len(paths)))
     assert np.abs(z).max() < 4.5
 
 
@@ -261,7 +265,7 @@ def test_the_keyboard_moves_a_slider_the_words_the_command_and_the_address(visit
     assert "After 51 rounds" in box.locator(".said").inner_text()
     assert box.locator("code").inner_text() == 'make run CHAPTER=linear_models P="d=10 n_samples=100 n_generations=51"'
     assert slider.get_attribute("aria-valuetext") == "51"
-    assert page.evaluate("location.hash") == "#lab-regimes:regime=accumulate,n_generations=51,d=10,n_samples=100,penalty=0"
+    assert page.evaluate("location.hash") == "#lab-regimes:regime=accumulate,n_generations=51,d=10,n_samples=100,penalty=0,share=0.1"
     page.get_by_label("replace: the newest data alone").focus()
     page.keyboard.press("Space")
     assert "regime=replace," in page.evaluate("location.hash")

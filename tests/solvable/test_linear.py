@@ -7,7 +7,7 @@ import pytest
 
 from collapse_utils import claims, feedback_loop
 from collapse_utils.moments import Moments, collect, of, replicate
-from collapse_utils.regimes import accumulate, accumulate_subsample, replace, replace_multiple, size_matched
+from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace, replace_multiple, size_matched
 from collapse_utils.rows import Ensemble
 from collapse_utils.solvable.linear import FixedDesign, FreshDesign, gaussian, pool_shift, risk, student
 from collapse_utils.theory import linear as theory
@@ -97,11 +97,11 @@ def test_ridge_laws_are_exact_for_one_eigenvalue(seed):
     np.testing.assert_allclose(theory.ridge_accumulate(n, eigenvalues, 0.0, noise), first * theory.accumulate(n))
 
 
-def risks(mix, n_replicates, seed, draw=None, fits=6):
+def risks(mix, n_replicates, seed, draw=None, fits=6, d=D, rows=T):
     def experiment(r, rng):
-        law = FixedDesign(rng.standard_normal((r, T, D)), gaussian(1.0))
-        truth = rng.standard_normal((r, D))
-        loop = feedback_loop(law.fit, law.real(truth, T, rng), mix, rng, draw)
+        law = FixedDesign(rng.standard_normal((r, rows, d)), gaussian(1.0))
+        truth = rng.standard_normal((r, d))
+        loop = feedback_loop(law.fit, law.real(truth, rows, rng), mix, rng, draw)
         return {"risk": np.stack([risk(g.model.w, truth) for g in islice(loop, fits)], axis=1)}
 
     return replicate(experiment, n_replicates, np.random.default_rng(seed))["risk"]
@@ -125,6 +125,17 @@ def test_the_laws_and_the_swapped_arms(id_, mix, draw, law, seed):
     for other in (theory.replace, theory.accumulate, theory.replace_multiple):
         verdict = claims.equal(id_, moments, UNIT * other(N), UNIT * (other(N) + 1.0), at=N).verdict
         assert verdict == ("holds" if other is law else "fails")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_mixture_of_many_rows_follows_its_law(share, seed):
+    seen, unit = risks(mixture(share), 1500, seed, d=2, rows=300), theory.first_risk(2, 300, 1.0)
+    law = theory.mixture(N, share)
+    np.testing.assert_allclose(theory.mixture(N, 0), N)
+    assert theory.mixture(10**4, share) == pytest.approx(1 + (1 - share**2) / (share * (2 - share)))
+    assert (np.abs(seen.mean / unit - law) < 5 * seen.se / unit).all()
+    forgotten = 1 + (1 - share) ** 2 * (law - 1)  # the real rows as if drawn once and for all
+    assert (np.abs(seen.mean / unit - forgotten) > 5 * seen.se / unit)[2:].all()
 
 
 def test_moments_stream_exactly(seed):

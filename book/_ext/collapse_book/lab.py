@@ -10,7 +10,7 @@ from collapse_book import chapter as chapter_page
 from collapse_book.drawing import raw
 
 WIDGETS = {  # each with a script of its name
-    "regimes": "one loop, four regimes",
+    "regimes": "one loop, five regimes",
     "mixture": "help, hurt, floor",
     "chain": "twenty Gaussian chains",
     "sampler": "the steps of a sampler",

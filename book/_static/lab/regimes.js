@@ -1,4 +1,4 @@
-// One loop, four ways to treat the data: least squares and ridge, with the loop itself run in a worker.
+// One loop, five ways to treat the data: least squares and ridge, with the loop itself run in a worker.
 (() => {
 "use strict";
 const { laws, times, path, sums, refuse, normals, chi2, fmt, grid, range, frame, COLOURS, SHAPES, swatch } = lab;
@@ -12,6 +12,7 @@ Object.assign(laws, {
   accumulate: (n) => sums(n, (i) => 1 / i ** 2),
   replace_multiple: (n) => sums(n, (i) => 1 / i),
   accumulate_subsample: (n) => sums(n, (i) => (i > 1 ? (2 - 1 / (i - 1)) / i ** 2 : 1)).map((pool, k) => pool + 1 - 1 / (k + 1)),
+  mixture: (n, share) => sums(n, (i) => (i > 1 ? (1 - share ** 2) * (1 - share) ** (2 * (i - 2)) : 1)),
   ridge_replace(n, eigenvalues, penalty, noise) {
     const risk = times(n, () => 0);
     for (const g of eigenvalues) {
@@ -43,7 +44,7 @@ Object.assign(laws, {
   },
 });
 const direction = (g, penalty, noise) => [g / (g + penalty), (noise ** 2 * g) / (g + penalty) ** 2];
-const NAMES = ["replace", "replace_multiple", "accumulate", "accumulate_subsample"];
+const NAMES = ["replace", "replace_multiple", "accumulate", "accumulate_subsample", "mixture"], DRAWN = NAMES.slice(3);
 
 // The loop. A worker gets these functions as text: they name only each other.
 function factored(x, picked, d, penalty) { // Cholesky, of XᵀX/T + λ over the picked rows; null if singular
@@ -67,38 +68,44 @@ function fitted(x, picked, label, factor, d) { // least squares or ridge on rows
   for (let i = d - 1; i >= 0; i--) { for (let j = i + 1; j < d; j++) w[i] -= factor[j * d + i] * w[j]; w[i] /= factor[i * d + i]; }
   return w;
 }
+function dealt(deck, size, count, random) { // a subset: the first cards of a deck, shuffled as far as it is read
+  for (let i = 0; i < count; i++) {
+    const j = i + Math.floor(random.uniform() * (size - i)), card = deck[j];
+    deck[j] = deck[i];
+    deck[i] = card;
+  }
+  return deck.slice(0, count);
+}
 // The squared error of every fit of one loop; null where a subset has too few different rows.
-function loop(regime, x, truth, rows, n, penalty, factor, random) {
-  const d = truth.length, all = times(rows, (i) => i), risk = new Float64Array(n);
-  const subset = regime === "accumulate_subsample", copied = regime === "replace_multiple", kept = new Float64Array(subset ? n * rows : rows), deck = new Uint32Array(kept.length);
-  let w = truth;
+function loop(regime, x, truth, rows, n, penalty, share, factor, random) {
+  const d = truth.length, all = times(rows, (i) => i), risk = new Float64Array(n), real = Math.round(share * rows);
+  const subset = regime === "accumulate_subsample", mixed = regime === "mixture", copied = regime === "replace_multiple";
+  const kept = new Float64Array(subset ? n * rows : rows), deck = Uint32Array.from(kept, (_, i) => i);
+  let w = truth, first;
   for (let k = 1; k <= n; k++) {
     for (let i = 0; i < rows; i++) {
       let mean = 0, label = 0, at = (k - 1) * rows + i;
       for (let j = 0; j < d; j++) mean += x[i * d + j] * w[j];
       const copies = copied ? k : 1;
       for (let c = 0; c < copies; c++) label += mean + random.normal();
-      if (subset) { kept[at] = label; deck[at] = at; }
+      if (subset) kept[at] = label;
       else kept[i] = regime === "accumulate" ? kept[i] + label : label / copies;
     }
-    if (subset) {
-      for (let i = 0; i < rows; i++) { // a subset: the first cards of a deck, shuffled as far as it is read
-        const j = i + Math.floor(random.uniform() * (k * rows - i)), card = deck[j];
-        deck[j] = deck[i];
-        deck[i] = card;
-      }
-      const picked = deck.slice(0, rows).map((card) => card % rows), own = factored(x, picked, d, penalty);
+    first ??= kept.slice();
+    if (subset || (mixed && k > 1)) {
+      const cards = subset ? dealt(deck, k * rows, rows, random) : [...dealt(deck, rows, real, random), ...dealt(deck, rows, rows - real, random)];
+      const picked = Array.from(cards, (card) => card % rows), own = factored(x, picked, d, penalty);
       if (own === null) return null;
-      w = fitted(x, picked, (i) => kept[deck[i]], own, d);
+      w = fitted(x, picked, (i) => (mixed && i < real ? first : kept)[cards[i]], own, d);
     } else w = fitted(x, all, (i) => (regime === "accumulate" ? kept[i] / k : kept[i]), factor, d);
     for (let j = 0; j < d; j++) risk[k - 1] += (w[j] - truth[j]) ** 2;
   }
   return risk;
 }
-function replicate({ d, rows, n, penalty, regimes }, random) { // one design, one truth, every regime on them
+function replicate({ d, rows, n, penalty, share, regimes }, random) { // one design, one truth, every regime on them
   const x = Float64Array.from(times(rows * d, random.normal)), truth = times(d, random.normal);
   const factor = factored(x, times(rows, (i) => i), d, penalty);
-  return Object.fromEntries(regimes.map((regime) => [regime, loop(regime, x, truth, rows, n, penalty, factor, random)]));
+  return Object.fromEntries(regimes.map((regime) => [regime, loop(regime, x, truth, rows, n, penalty, share, factor, random)]));
 }
 function work({ data: setting }) { // in the worker: moments after every replicate, for ten seconds at most
   const random = normals(1), moments = {}, started = Date.now();
@@ -112,7 +119,7 @@ function work({ data: setting }) { // in the worker: moments after every replica
   }
   postMessage({ done: true });
 }
-const WORKER = [times, normals, factored, fitted, loop, replicate, work].map(String).join("\n") + "\nonmessage = work;";
+const WORKER = [times, normals, factored, fitted, dealt, loop, replicate, work].map(String).join("\n") + "\nonmessage = work;";
 function simulated(setting, seen) { // calls seen after every replicate and at the end; returns what stops it
   const address = URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" })), worker = new Worker(address);
   worker.onmessage = ({ data }) => seen(data);
@@ -166,31 +173,32 @@ const has = (runs, name) => (runs?.count > 2 && !runs.moments[name]?.broken ? ru
 const point = ({ count, moments }, name, k, unit) => [moments[name].mean[k - 1] / unit, (2 * Math.sqrt(moments[name].m2[k - 1] / (count - 1) / count)) / unit];
 
 const regimes = {
-  title: "Try it: one loop, four ways to treat the data",
+  title: "Try it: one loop, five ways to treat the data",
   chapter: "linear_models",
   controls: {
-    regime: { label: "Regime", options: { replace: "replace: the newest data alone", replace_multiple: "replace-multiple: as many new rows as if all were kept", accumulate: "accumulate: keep everything", accumulate_subsample: "accumulate-subsample: a random subset of everything" }, start: "accumulate", mark: swatch },
+    regime: { label: "Regime", options: { replace: "replace: the newest data alone", replace_multiple: "replace-multiple: as many new rows as if all were kept", accumulate: "accumulate: keep everything", accumulate_subsample: "accumulate-subsample: a random subset of everything", mixture: "mixture: a share p of the first rows, the rest the newest" }, start: "accumulate", mark: swatch },
     n_generations: { label: "Rounds n (model fits)", values: range(2, 200), start: 50 },
     d: { label: "Features d", values: range(2, 200), start: 10 },
     n_samples: { label: "Rows T of a round", values: [...range(6, 199), ...range(200, 495, 5), ...range(500, 2000, 25)], start: 100 },
     penalty: { label: "Ridge penalty λ", values: [0, ...grid(0.001, 1)], start: 0 },
+    share: { label: "Share of real rows p (mixture)", values: times(21, (k) => k / 20), start: 0.1, show: (v) => `${fmt(100 * v)} %` },
   },
   command: ({ n_generations, d, n_samples, penalty }) => `d=${d} n_samples=${n_samples} n_generations=${Math.max(5, n_generations)}${penalty ? ` penalty=${penalty}` : ""}`,
-  remark: ({ n_generations, d, n_samples }) => (n_samples < d + 4 ? `The chapter wants at least ${d + 4} rows.` : n_generations < 5 ? "The chapter runs at least 5 fits." : ""),
-  theory({ n_generations: n, d, n_samples: rows, penalty }) {
+  remark: ({ regime, n_generations, d, n_samples }) => (regime === "mixture" ? "It runs the other four." : n_samples < d + 4 ? `The chapter wants at least ${d + 4} rows.` : n_generations < 5 ? "The chapter runs at least 5 fits." : ""),
+  theory({ n_generations: n, d, n_samples: rows, penalty, share }) {
     const unit = laws.first_risk(d, rows, 1), designs = penalty ? spectra(d, rows) : [];
     const ridge = (law) => law(n, designs.flat(), penalty, 1 / Math.sqrt(rows)).map((v) => v / designs.length / unit);
     if (penalty) return { unit, replace: ridge(laws.ridge_replace), accumulate: ridge(laws.ridge_accumulate) };
-    return { unit, ...Object.fromEntries(NAMES.map((name) => [name, laws[name](n)])) };
+    return { unit, ...Object.fromEntries(NAMES.map((name) => [name, laws[name](n, share)])) };
   },
   subset: ({ d, n_samples, penalty }) => penalty > 0 || n_samples >= 3 * d + 10,
-  say(state, { replace, replace_multiple, accumulate, accumulate_subsample }) {
-    const { n_generations: n, penalty } = state, last = (path) => fmt(path[n - 1]);
+  say(state, { replace, replace_multiple, accumulate, accumulate_subsample, mixture }) {
+    const { n_generations: n, penalty, share } = state, last = (path) => fmt(path[n - 1]);
     const rules = penalty
-      ? [`With the penalty ${fmt(penalty)} the error after ${n} rounds is ${last(accumulate)} first errors if you keep the data and ${last(replace)} if you replace them. Without it these would be ${last(laws.accumulate(n))} and ${n}.`, "A first error is that of a first fit without penalty. The lines are the law given the design, averaged over random designs; the other two regimes have points only, for we know no closed form."]
-      : [`After ${n} rounds the error is ${last(accumulate)} times the first if you keep the data, ${n} times if you replace them.`, `With as many new rows as if you had kept them it is ${last(replace_multiple)} times, with a random subset of everything ${last(accumulate_subsample)} times. However long you go on, keeping everything never costs more than 1.645 times.`];
-    if (!regimes.subset(state)) rules.push("The subset is not simulated: with so few rows it has hardly more different ones than features.");
-    else if (!penalty && state.n_samples < 20 * state.d) rules.push("The law of the subset is for many rows per feature; with few its points lie above the line.");
+      ? [`With the penalty ${fmt(penalty)} the error after ${n} rounds is ${last(accumulate)} first errors if you keep the data and ${last(replace)} if you replace them. Without it these would be ${last(laws.accumulate(n))} and ${n}.`, "A first error is that of a first fit without penalty. The lines are the law given the design, averaged over random designs; the other three regimes have points only, for we know no closed form."]
+      : [`After ${n} rounds the error is ${last(accumulate)} times the first if you keep the data, ${n} times if you replace them.`, `With as many new rows as if you had kept them it is ${last(replace_multiple)} times, with a random subset of everything ${last(accumulate_subsample)} times. However long you go on, keeping everything never costs more than 1.645 times.`, `A mixture with ${fmt(100 * share)} % of the first rows costs ${last(mixture)} times${share ? `, and at most ${fmt(1 + (1 - share ** 2) / (share * (2 - share)))}` : ": it is replace"}.`];
+    if (!regimes.subset(state)) rules.push("Subset and mixture are not simulated: with so few rows they have hardly more different ones than features.");
+    else if (!penalty && state.n_samples < 20 * state.d) rules.push("The laws of subset and mixture are for many rows per feature; with few their points lie above the lines.");
     if (state.n_samples < state.d + 4) rules.push("With so few rows single loops go far astray: the points do not settle.");
     return rules;
   },
@@ -210,8 +218,8 @@ const regimes = {
     return chart.wrap(marks.join(""));
   },
   simulate(state, seen) {
-    const { n_generations: n, d, n_samples: rows, penalty } = state, names = regimes.subset(state) ? NAMES : NAMES.slice(0, 3);
-    return simulated({ d, rows, n, penalty, regimes: names }, seen);
+    const { n_generations: n, d, n_samples: rows, penalty, share } = state, names = regimes.subset(state) ? NAMES : NAMES.filter((name) => !DRAWN.includes(name));
+    return simulated({ d, rows, n, penalty, share, regimes: names }, seen);
   },
   measured({ regime, n_generations: n }, theory, runs) {
     if (!has(runs, regime)) return "";
