@@ -14,7 +14,7 @@ import yaml
 from matplotlib.image import imread
 
 from collapse_book import weight
-from collapse_book.site import PROJECT
+from collapse_book.site import PROJECT, spoken
 from tests.book import measure
 from workflow import chapters
 from workflow.cards import ROOT
@@ -215,6 +215,15 @@ ON_PAPER = """() => ({
 
 
 @browser
+def test_what_a_screen_reader_is_told_of_the_theme_and_of_tables_is_put_right(plain):
+    pages = {file: file.read_text(encoding="utf-8") for file in plain.rglob("*.html")}
+    assert any('id="pst-primary-sidebar" role="region" aria-label="Contents"' in page for page in pages.values())
+    for file, page in pages.items():
+        assert not re.search(r"doc-biblioentry|<th[^>]*>(<p>)?\s*(</p>)?</th>", page), file
+    before = '<table><thead><tr><th></th><th class="head"><p></p></th><th>n</th></tr></thead></table>'
+    assert spoken(before) == "<table><thead><tr><td></td><td></td><th>n</th></tr></thead></table>"
+
+
 def test_on_paper_code_wraps_and_nothing_is_left_that_unfolds(plain):
     with opened(plain, f"{PAGES[-1]}.html", width=700) as page:
         page.emulate_media(media="print")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -18,6 +19,11 @@ MOVED = chapters.ROOT / "book" / "moved.yml"
 UNUSED = ("THEBE_JS_URL", "sphinx-thebe.js", "design-tabs.js")  # live code and tabs, which no page has
 SCROLLS = ("table-wrap", "pst-scrollable-table-container")  # boxes of tables that may be wider than the screen
 REACHABLE = 'tabindex="0" role="group" aria-label="table, scrolls sideways"'
+SPOKEN = (  # what screen readers are told wrongly, and what they are told instead
+    (re.compile(r"<th(?: [^>]*)?>\s*(?:<p>\s*</p>)?\s*</th>"), "<td></td>"),  # a corner is no header
+    (re.compile(r' role="(?:doc-biblioentry|list)"'), ""),  # a role that is withdrawn, a list with links between its items
+    (re.compile(r'id="pst-primary-sidebar"'), 'id="pst-primary-sidebar" role="region" aria-label="Contents"'),
+)
 
 
 def on_build_finished(app, error):
@@ -44,7 +50,16 @@ def on_build_finished(app, error):
         pd.read_parquet(table).to_csv(target / f"{table.stem}.csv", index=False)
     for notebook in gather.SWEEPS.glob("*/notebooks/*.ipynb"):
         shutil.copy(notebook, out / "data" / "sweeps" / notebook.parents[1].name)
+    for page in out.rglob("*.html"):
+        page.write_text(spoken(page.read_text(encoding="utf-8")), encoding="utf-8")
     weight.lighten(out)
+
+
+def spoken(html: str) -> str:
+    """Return a page with what a screen reader says of it put right."""
+    for wrong, right in SPOKEN:
+        html = wrong.sub(right, html)
+    return html
 
 
 def on_page_context(app, pagename, templatename, context, doctree):

@@ -76,7 +76,7 @@ const tails = {
     const line = (values, colour, rest) => chart.line(values, `stroke="${colour}" ${rest}`, COUNTS);
     return chart.wrap(line(clean, "currentColor", 'stroke-width="2"') + line(floored, COLOURS.replace, 'stroke-width="2" stroke-dasharray="6 4"') + line(mixed, COLOURS.mixture, 'stroke-width="3.5"'));
   },
-  key: `<p class="key"><span>thin: real rows alone; dashed: cut rows alone</span><span><b style="color:${COLOURS.mixture}">thick</b>: cut rows with your share of real ones</span></p>`,
+  key: `<p class="key"><span>thin: real rows alone; dashed: cut rows alone</span><span><b style="text-decoration:underline 3px ${COLOURS.mixture}">thick</b>: cut rows with your share of real ones</span></p>`,
 };
 lab.widgets.tails = tails;
 })();
