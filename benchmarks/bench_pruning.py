@@ -1,4 +1,4 @@
-"""The scan, the cuts and the exams of layer_pruning against their straightforward forms; pruned models against the layers kept."""
+"""The scan, the cuts and the exams of the chapters on pruning against their straightforward forms; pruned models against the layers kept."""
 
 import json
 import os
@@ -117,7 +117,7 @@ def _time(model, ids) -> float:
 
 
 def _chapter():
-    """The shipped decoder, rows, questions of four choices, and the layers that the chapter's cuts keep."""
+    """The shipped decoder, rows, questions of four choices, and the layers that the chapters' cuts keep."""
     torch.set_num_threads(1)
     model, _ = pretrained.load("deep-thin")
     depth, rng = len(pruning.stack(model)), np.random.default_rng(0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 
 @dataclass
@@ -113,3 +114,9 @@ def slopes(x: np.ndarray, samples: np.ndarray, log: bool = False) -> np.ndarray:
     if log:
         x, samples = np.log(x), np.log(samples)
     return samples @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+
+
+def spearman_point(n: int, level: float = 0.05) -> float:
+    """Return what Spearman's rank correlation of n ≥ 3 pairs without a trend exceeds at this level, by Student's law with n − 2."""
+    t = stdtrit(n - 2, 1 - level)
+    return float(t / np.sqrt(n - 2 + t**2))

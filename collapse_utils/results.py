@@ -66,6 +66,15 @@ def numbers(name: str, specs: dict[str, str], **where: Any) -> None:
         number(key, name, column, spec, **where)
 
 
+def rows(name: str, specs: dict[str, str], *by: str) -> None:
+    """Glue cells of every row of a table, with the row's values in the key: rows("paths", {"last-{regime}": "mean:.2f"}, "regime").
+
+    by: the columns that tell the rows apart; raises LookupError where they do not.
+    """
+    for where in _tables[name][list(by)].to_dict("records"):
+        numbers(name, {key.format(**where): spec for key, spec in specs.items()}, **where)
+
+
 def summary(prefix: str, values: dict[str, tuple[Any, str]]) -> None:
     """Publish single values {name: (value, format)} as a table "summary" of one row, and glue each of them as <prefix>-<name>."""
     table("summary", pd.DataFrame([{name: value for name, (value, _) in values.items()}]))

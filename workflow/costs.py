@@ -56,6 +56,7 @@ def expect(run: chapters.Run) -> Cost | None:
     recorded = [entry | {"values": defaults | entry["overrides"]} for entry in _recorded(run.chapter)]
     gpu = chapters.resources(run.chapter, run.scale).get("gpu", 0)
     recorded = [entry for entry in recorded if chapters.resources(run.chapter, entry["scale"]).get("gpu", 0) == gpu]
+    recorded = [entry for entry in recorded if entry["values"].keys() == here.keys()]  # others ran another version of the chapter
     recorded = [entry for entry in recorded if _words(entry["values"]) == _words(here)]
     if not recorded:
         return None

@@ -246,5 +246,5 @@ def _numbers(chapter: chapters.Chapter) -> list[str]:
                 parts = (re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values)
                 known.append("".join(parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                known.append(re.escape(node.value))
+                known.append(re.sub(r"\\{\w+(:[^}]*)?\\}", ".+", re.escape(node.value)))  # "mean-{name}", to be filled in
     return known

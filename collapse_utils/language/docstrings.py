@@ -1,11 +1,16 @@
 """English text that every installation has: the documentation inside the pinned packages, read without importing them."""
 
 import ast
+import dataclasses
 import hashlib
 import importlib.util
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from collapse_utils import mirror
+from collapse_utils.language import texts
 
 PACKAGES = ("numpy", "scipy", "sklearn", "pandas", "matplotlib")
 SKIPPED = {"tests", "externals", "distutils"}  # folders that hold no text, others' text, or that not every Python has
@@ -18,6 +23,21 @@ def read(names: Sequence[str]) -> list[str]:
     Examples (`>>>` and their output) are left out. Raises OSError for a file that is not installed.
     """
     return [_document(_folder(name.split("/")[0]).parent / name, name) for name in names]
+
+
+def corpus(source: str) -> texts.Corpus:
+    """Return the text that a trained decoder is judged on: docstrings that the shipped one has not seen, or any that texts.load knows.
+
+    validation is for distances and choices, test for losses and questions; train is empty for docstrings. A file or a folder is
+    named "text by path". Raises what read and texts.load raise.
+    """
+    if source != "docstrings":
+        found = texts.load(source)
+        named = {"python-docs", *texts.OFFICIAL} >= set(source.split("+"))
+        return dataclasses.replace(found, name=source if named else "text by path")
+    card = json.loads(mirror.project_file("shipped/deep-thin/card.json").read_text(encoding="utf-8"))
+    validation, test = read(card["validation"]), read(card["held out"])
+    return texts.Corpus("docstrings, unseen", [], validation, test, sha256(validation + test))
 
 
 def sha256(documents: Sequence[str]) -> str:

@@ -13,8 +13,7 @@ import torch
 from scipy.optimize import curve_fit
 from scipy.stats import beta
 
-from collapse_utils import mirror
-from collapse_utils.moments import Moments
+from collapse_utils import mirror, moments
 from collapse_utils.pruning.decoders import batches, stack
 from collapse_utils.pruning.forks import fork
 from collapse_utils.pruning.layers import prune, without
@@ -264,18 +263,19 @@ class Fall:
     """How accuracy falls to chance: the fraction fc half-way; the width, its error a bootstrap's; that of a straight decline."""
 
     fc: float
-    width: Moments
+    width: moments.Moments
     straight: float
 
 
 def fall(right: np.ndarray, fractions: np.ndarray, chance: float, rng: np.random.Generator, n: int = 200) -> Fall:
     """Return the transition of right answers (fractions, questions), from n draws of the questions with replacement."""
     draws = rng.integers(right.shape[1], size=(n, right.shape[1]))
-    spread = np.std([transition(fractions, right[:, draw].mean(axis=1), chance)[1] for draw in draws])
+    widths = np.array([transition(fractions, right[:, draw].mean(axis=1), chance)[1] for draw in draws])
     accuracy = right.mean(axis=1)
     fc, width = transition(fractions, accuracy, chance)
+    spread = np.sqrt(n) * (widths - widths.mean())  # their standard error is the spread of the draws
     line = chance + (accuracy[0] - chance) * (1 - fractions)
-    return Fall(fc, Moments(n, np.array([width]), np.array([spread**2 * n * (n - 1)])), transition(fractions, line, chance)[1])
+    return Fall(fc, moments.of(width + spread[:, None]), transition(fractions, line, chance)[1])
 
 
 def _keys_and_values(cache) -> bool:

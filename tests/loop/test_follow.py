@@ -56,6 +56,19 @@ def test_numbers_are_columns_of_one_row(monkeypatch):
     assert seen == {"last": ("paths", "mean", ".2f", {"n": 3}), "last-share": ("paths", "share, all", ".0%", {"n": 3})}
 
 
+def test_rows_are_glued_by_their_own_values(monkeypatch):
+    glued = {}
+    monkeypatch.setattr(
+        results, "_tables", {"paths": pd.DataFrame({"regime": ["a", "a", "b"], "n": [1, 2, 1], "mean": [3, 4, 5]})}
+    )
+    monkeypatch.setattr("IPython.display.display", lambda shown, **_: glued.update({shown[results.NUMBER_MIME]["key"]: shown}))
+    results.rows("paths", {"{regime}-{n}": "mean:.1f"}, "regime", "n")
+    assert {key: shown[results.NUMBER_MIME]["text"] for key, shown in glued.items()} == {"a-1": "3.0", "a-2": "4.0", "b-1": "5.0"}
+    assert glued["a-2"][results.NUMBER_MIME]["where"] == {"regime": "a", "n": 2}
+    with pytest.raises(LookupError, match="must match one row"):
+        results.rows("paths", {"{regime}": "mean:.1f"}, "regime")
+
+
 def test_a_summary_is_a_row_whose_values_are_all_glued(monkeypatch):
     glued = []
     monkeypatch.setattr("IPython.display.display", lambda shown, **kwargs: glued.append(shown))

@@ -17,6 +17,26 @@ def test_a_known_transition_is_found(seed):
     assert evaluation.transition(fractions, line, 0.25)[1] > 0.1  # a straight decline is wide
 
 
+def test_what_chance_makes_of_a_trend_lies_beyond_the_point_at_its_level(seed):
+    rng, n = np.random.default_rng(seed), 15
+    centred = np.arange(n) - (n - 1) / 2
+    found = rng.permuted(np.tile(centred, (40_000, 1)), axis=1) @ centred / (centred @ centred)
+    for level in (0.05, 0.01):
+        beyond = (found > moments.spearman_point(n, level)).mean()
+        assert abs(beyond - level) < 5 * np.sqrt(level / len(found)) + 0.05 * level
+
+
+def test_the_width_of_a_fall_has_the_spread_of_a_bootstrap(seed):
+    fractions = np.linspace(0, 0.9, 10)
+    chances = evaluation.logistic(fractions, 0.4, 0.1, 0.8, 0.25)
+    right = np.random.default_rng(seed).random((10, 400)) < chances[:, None]
+    found = evaluation.fall(right, fractions, 0.25, np.random.default_rng(1), n=30)
+    draws = np.random.default_rng(1).integers(400, size=(30, 400))
+    widths = [evaluation.transition(fractions, right[:, draw].mean(axis=1), 0.25)[1] for draw in draws]
+    assert np.allclose((found.fc, found.width.mean[0]), evaluation.transition(fractions, right.mean(axis=1), 0.25))
+    assert np.isclose(found.width.se[0], np.std(widths, ddof=1))
+
+
 def test_the_jackknife_of_a_mean_is_its_standard_error(seed):
     groups = np.random.default_rng(seed).normal(size=(30, 4))
     found = moments.jackknife(groups, lambda mean: mean)

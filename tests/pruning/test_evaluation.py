@@ -165,6 +165,21 @@ def test_documentation_is_read_without_importing_and_without_examples():
         docstrings.read(["numpy/nothing.py"])
 
 
+def test_the_corpus_of_a_decoder_is_what_it_has_not_seen_and_keeps_a_path_to_itself(tmp_path, monkeypatch):
+    card = json.loads((Path(__file__).parents[2] / "shipped/deep-thin/card.json").read_text())
+    monkeypatch.setattr(docstrings, "read", lambda names: [f"text of {name}" for name in names])
+    found = docstrings.corpus("docstrings")
+    assert found.validation == [f"text of {name}" for name in card["validation"]]
+    assert found.test == [f"text of {name}" for name in card["held out"]]
+    assert (found.train, found.name) == ([], "docstrings, unseen")
+    assert found.sha256 == docstrings.sha256(found.validation + found.test)
+    for i in range(20):
+        (tmp_path / f"{i}.txt").write_text(f"document {i}", encoding="utf-8")
+    own = docstrings.corpus(str(tmp_path))
+    assert (own.name, own.test) == ("text by path", texts.load(str(tmp_path)).test)
+    assert docstrings.corpus("python-docs") == texts.load("python-docs")
+
+
 def test_the_trigram_is_a_law_and_knows_its_source(seed):
     """Sums to one in seen and unseen contexts; on a Markov source of order two it nears the entropy, a bigram cannot."""
     rng, v = np.random.default_rng(seed), 5

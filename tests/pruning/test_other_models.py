@@ -14,7 +14,9 @@ from tests import support
 from workflow import chapters
 
 TINY = {
-    "layer_pruning": {"n_scan": 30, "n_rows": 30, "n_greedy": 8, "n_questions": 20, "context": 48},
+    "layer_similarity": {"n_scan": 30, "context": 48},
+    "layer_pruning": {"n_scan": 30, "n_rows": 30, "n_greedy": 8, "context": 48},
+    "layer_exams": {"n_scan": 30, "n_questions": 20, "context": 48},
     "healing": {
         "n_heal": 8,
         "n_questions": 20,
@@ -44,10 +46,11 @@ def folder(tmp_path_factory):
 def test_a_chapter_runs_on_another_model(chapter, folder, monkeypatch):
     monkeypatch.delenv("COLLAPSE_DATA", raising=False)
     found = verdicts(chapter, {"model_id": str(folder)} | TINY[chapter])
-    assert len(found) == {"layer_pruning": 24, "healing": 8}[chapter]
+    assert len(found) == {"layer_similarity": 7, "layer_pruning": 9, "layer_exams": 8, "healing": 8}[chapter]
 
 
-LARGER = [("layer_pruning", "gpu", 24), ("healing", "gpu", 8), ("healing", "paper", 7)]
+LARGER = [(f"layer_{name}", "gpu", judged) for name, judged in {"similarity": 7, "pruning": 9, "exams": 8}.items()]
+LARGER += [("healing", "gpu", 8), ("healing", "paper", 7)]
 
 
 @pytest.mark.parametrize(("chapter", "scale", "judged"), LARGER)

@@ -243,6 +243,7 @@ def test_published_sweeps_are_fresh_and_shown(name):
     said = f"{name} was published before a change of: {', '.join(stale)}; run: make publish SWEEP={name}"
     assert not stale or sweep.official, said  # official files are not everybody's: then the page says it
     assert bool(stale) == ("Measured with earlier code" in "".join(pages.page(sweep)))
+    assert (card["chapter"] != sweep.chapter) == (f"the chapter was `{card['chapter']}` then" in "".join(pages.page(sweep)))
     table = pd.read_parquet(gather.SWEEPS / name / "points.parquet")
     assert (table["state"] == "done").all()
     assert card["varied"] == list(sweep.points[0])
@@ -320,6 +321,8 @@ def test_no_cost_is_named_without_a_record_of_the_kind_and_a_far_one_is_called_s
     near = costs.expect(chapters.plan("discrete", "smoke", {"n_times": 210}))
     assert (near.seconds, near.apart) == (card["wall_s"], ("n_times",))
     assert near.basis.endswith("with other n_times")
+    # a sweep ran layer_pruning at seven points when it had other parameters: no records of the chapter as it is
+    assert costs.expect(chapters.plan("layer_pruning", "smoke", {"seed": 7})).runs <= 2
     far = [costs.expect(chapters.plan("linear_models", "laptop", {"n_replicates": k})) for k in (4000, 900_000)]
     assert ["an extrapolation" in found.basis for found in far] == [False, True]
     costs._recorded.cache_clear()

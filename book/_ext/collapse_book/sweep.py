@@ -41,13 +41,18 @@ def _ran(sweep: Sweep, table: pd.DataFrame, costs: pd.DataFrame) -> str:
     )
     kept = ", ".join(f"`{name}` = {value}" for name, value in sweep.fixed.items())
     card = files.json(gather.SWEEPS / sweep.name / "card.json", files.SWEEP)
-    old = cards.differing(card["inputs"], chapters.load(sweep.chapter).inputs)
     return (
         f"**{len(table)} runs** of {{doc}}`/{chapters.page(sweep.chapter)}` at {sweep.scale} scale: {varied}"
         f"{'; throughout ' + kept if kept else ''}. Together {costs['wall_s'].sum() / 60:.0f} minutes of one core,\n"
-        f"at most {costs['peak_mb'].max():.0f} MB each."
-        + (f" **Measured with earlier code** ({', '.join(old)} changed since)." if old else "")
+        f"at most {costs['peak_mb'].max():.0f} MB each." + _earlier(card, sweep.chapter)
     )
+
+
+def _earlier(card: dict, chapter: str) -> str:
+    """What has changed since a sweep was run: its code, or the chapter that it ran."""
+    old = cards.differing(card["inputs"], chapters.load(chapter).inputs)
+    said = f"{', '.join(old)} changed since" if card["chapter"] == chapter else f"the chapter was `{card['chapter']}` then"
+    return f" **Measured with earlier code** ({said})." if old else ""
 
 
 def _alt(sweep: Sweep, table: pd.DataFrame) -> str:
