@@ -116,7 +116,9 @@ def test_the_released_experiment(benchmark, d, rows):
     assert off < 5
     ratio = plain_time / ours_time
     benchmark.extra_info |= {"ratio": round(ratio), "wanted": 100, "standard errors apart": round(off, 1)}
-    print(f"\nd = {d}, {rows} rows: {ratio:.0f} times faster a chain (wanted 100); {plain:.3f} and {ours:.3f}, {off:.1f} errors apart")
+    print(
+        f"\nd = {d}, {rows} rows: {ratio:.0f} times faster a chain (wanted 100); {plain:.3f} and {ours:.3f}, {off:.1f} errors apart"
+    )
 
 
 def drawing(kind, n, chains, rows):
