@@ -15,6 +15,8 @@ from collapse_utils.solvable import bigram, gaussian, linear, scatter, summaries
 from collapse_utils.theory import markov
 
 D, ROWS, REPLICATES = 32, 100, 100
+HORIZONS, LONG = (100, 316, 1000, 3162, 10_000), 2000  # fits; those whose memory is traced
+LOOPS, CHAINS = 100, 2000  # where random numbers are counted
 
 
 def seconds(work, *args):
@@ -96,6 +98,8 @@ def summed(chains, d, rows, fits=100, seed=0):
          lambda: normal(summaries, replace, 30, 100_000, 100), 20),
         ("unigrams of 400 documents, 5 fits", lambda: documents(bigram, 0, 5, 200), lambda: documents(transitions, 0, 5, 200), 20),
         ("bigrams of 400 documents, 5 fits", lambda: documents(bigram, 1, 5, 200), lambda: documents(transitions, 1, 5, 200), 20),
+        ("bigrams of 2,000 documents, 5 fits", lambda: documents(bigram, 1, 5, 40, 2000),
+         lambda: documents(transitions, 1, 5, 200, 2000) / 5, 20),
         ("least squares, 10 fits", lambda: lstsq(100) * 10, lambda: fixed(summaries, accumulate, 10, 1000), 100),
     ],
 )  # fmt: skip
@@ -142,21 +146,21 @@ def drawing(kind, n, chains, rows):
         )),
     ],
 )  # fmt: skip
-def test_share_of_the_physical_limit(benchmark, what, kind, ours, n=100, chains=2000):
+def test_share_of_the_physical_limit(benchmark, what, kind, ours):
     """Random numbers drawn a second by the loop, over the generator's own rate: the rest is arithmetic."""
-    alone = min(drawing(kind, n, chains, 100) for _ in range(3))
-    share = alone / min(benchmark.pedantic(ours, (n, chains), rounds=2), ours(n, chains))
+    alone = min(drawing(kind, LOOPS, CHAINS, ROWS) for _ in range(3))
+    share = alone / min(benchmark.pedantic(ours, (LOOPS, CHAINS), rounds=2), ours(LOOPS, CHAINS))
     benchmark.extra_info["share"] = round(share, 2)
     print(f"\n{what}: {share:.0%} of the generator's own rate")
 
 
-def test_ten_thousand_fits(benchmark, sizes=(100, 316, 1000, 3162, 10_000), long=2000):
+def test_ten_thousand_fits(benchmark):
     """Accumulate over replace at 10,000 fits, the log-log slope of its time from 100 to 10,000, and its traced memory's growth."""
-    taken = [fixed(summaries, accumulate, n) for n in sizes]
-    ratio = taken[-1] / benchmark.pedantic(fixed, (summaries, replace, sizes[-1]), rounds=1)
-    slope = np.polyfit(np.log(sizes), np.log(taken), 1)[0]
+    taken = [fixed(summaries, accumulate, n) for n in HORIZONS]
+    ratio = taken[-1] / benchmark.pedantic(fixed, (summaries, replace, HORIZONS[-1]), rounds=1)
+    slope = np.polyfit(np.log(HORIZONS), np.log(taken), 1)[0]
     peaks = []
-    for n in (100, long):
+    for n in (100, LONG):
         tracemalloc.start()
         fixed(summaries, accumulate, n)
         peaks.append(tracemalloc.get_traced_memory()[1] / 1e6)
@@ -167,6 +171,6 @@ def test_ten_thousand_fits(benchmark, sizes=(100, 316, 1000, 3162, 10_000), long
         "peaks": [round(p, 1) for p in peaks],
     }
     print(
-        f"\n{sizes[-1]:,} fits: accumulate {ratio:.2f} of replace (wanted 1.5); slope {slope:.2f} (wanted 1.05); "
-        f"{peaks[0]:.1f} → {peaks[1]:.1f} MB from 100 to {long:,} fits (wanted ± 5)"
+        f"\n{HORIZONS[-1]:,} fits: accumulate {ratio:.2f} of replace (wanted 1.5); slope {slope:.2f} (wanted 1.05); "
+        f"{peaks[0]:.1f} → {peaks[1]:.1f} MB from 100 to {LONG:,} fits (wanted ± 5)"
     )

@@ -58,7 +58,11 @@ class Moments(Statistics):
         return Moments(n, self.mean + step * (other.n / n), self.squares + other.squares + between)
 
     def subset(self, n: int, rng: np.random.Generator) -> "Moments":
-        """Return the moments of n of the rows: given mean and squares, rows of one Gaussian are uniform on a sphere of N − 2 dimensions."""
+        """Return the moments of n of the rows: given mean and squares, rows of one Gaussian are uniform on a sphere of N − 2 dimensions.
+
+        Exact for one part. Parts drawn of one data set again and again, as by `mixture`, also share its shape, which is not kept:
+        means and variances along such a loop are right, higher joint moments are not.
+        """
         if not self.of_one:
             return super().subset(n, rng)
         if n in (0, self.n):
