@@ -2,7 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,54 @@ class History(list):
             self._pool = _grown(self._pool, part)
         self._pooled, self._last = len(self), self[-1]
         return _held(self._pool)
+
+
+class Folded(History):
+    """[D_0, S_1, …, S_t], of which D_0, S_t and the rows of all together are kept: constant memory where these are Summaries.
+
+    Raises ValueError for data of another kind, and where a single generation in between is asked for.
+    """
+
+    def __init__(self, real: Summary):
+        if not isinstance(real, Summary):
+            raise ValueError(f"folded: must have summaries, which add up in constant memory; got {type(real).__name__}.")
+        super().__init__([real])
+        self._pool, self._newest, self._length = real, real, 1
+
+    def append(self, part: Summary) -> None:
+        """Take in S_{t+1}, and let go of S_t."""
+        self._pool, self._newest, self._length = self._pool.join(part), part, self._length + 1
+
+    def pool(self) -> Summary:
+        """Return the summary of all rows so far."""
+        return self._pool
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Summary:
+        if index == 0 or index == -1:
+            return self._newest if index else super().__getitem__(0)
+        raise ValueError(f"folded: this regime reads generation {index}, which is not kept; pass it without folded(…).")
+
+    def __iter__(self):
+        raise ValueError("folded: this regime reads every generation, and they are not kept; pass it without folded(…).")
+
+
+def folded(mix: Callable) -> Callable:
+    """Return the regime mix on a history that is Folded, for a loop on summaries: its memory does not grow with the fits.
+
+    Every regime of `collapse_utils.regimes` can be folded.
+    """
+
+    def fold(history, rng):
+        kept = history[0] if isinstance(history[0], Folded) else Folded(history[0])
+        for part in history[1:]:
+            kept.append(part)
+        history[:] = [kept]
+        return mix(kept, rng)
+
+    return fold
 
 
 @dataclass

@@ -10,10 +10,36 @@ from functools import cached_property
 import numpy as np
 
 from collapse_utils.rows import Summary
+from collapse_utils.solvable.design import Design
+
+
+class Statistics(Summary):
+    """A summary that says what it cannot be used for; counts of rows, or of what they show, are whole and not negative."""
+
+    def __post_init__(self):
+        counts = np.asarray(getattr(self, "counts", self.n))
+        if counts.dtype.kind in "iu" and (counts >= 0).all():
+            return
+        wrong = counts[(counts < 0) | (counts % 1 > 0)]
+        found = f"{wrong[0]:g}" if wrong.size else f"the type {counts.dtype}"
+        raise ValueError(f"{type(self).__name__}: counts must be whole numbers from 0 on; got {found}.")
+
+    @property
+    def rows(self):
+        """Raises ValueError: there are none."""
+        name = type(self).__name__
+        raise ValueError(f"fit: this estimator needs rows, and {name} keeps none; use the one that comes with {name}.")
+
+    def meet(self, other: Summary) -> None:
+        """Raise ValueError unless another summary has the same statistics, of the same shapes, so that they add up."""
+        mine, theirs = ({name: np.shape(value) for name, value in vars(one).items()} for one in (self, other))
+        if mine != theirs:
+            said = (f"{type(one).__name__} {list(shapes.values())}" for one, shapes in ((self, mine), (other, theirs)))
+            raise ValueError(f"join: both must hold the same statistics in the same shapes; got {' and '.join(said)}.")
 
 
 @dataclass(frozen=True)
-class Moments(Summary):
+class Moments(Statistics):
     """n numbers for each of R chains: their mean (R,) and sum of squared deviations from it (R,).
 
     of_one says that all are draws of one Gaussian, whose parts have a known law.
@@ -26,12 +52,17 @@ class Moments(Summary):
 
     def join(self, other: "Moments") -> "Moments":
         """Return the moments of the rows of both (Chan, Golub, LeVeque 1983)."""
+        self.meet(other)
         n, step = self.n + other.n, other.mean - self.mean
         between = step**2 * (self.n * other.n / n)
         return Moments(n, self.mean + step * (other.n / n), self.squares + other.squares + between)
 
     def subset(self, n: int, rng: np.random.Generator) -> "Moments":
-        """Return the moments of n of the rows: given mean and squares, rows of one Gaussian are uniform on a sphere of N − 2 dimensions."""
+        """Return the moments of n of the rows: given mean and squares, rows of one Gaussian are uniform on a sphere of N − 2 dimensions.
+
+        Exact for one part. Parts drawn of one data set again and again, as by `mixture`, also share its shape, which is not kept:
+        means and variances along such a loop are right, higher joint moments are not.
+        """
         if not self.of_one:
             return super().subset(n, rng)
         if n in (0, self.n):
@@ -72,7 +103,7 @@ def gaussian_fit(ddof: int, bias: float = 1.0):
 
 
 @dataclass(frozen=True)
-class Counts(Summary):
+class Counts(Statistics):
     """How often each of K states was seen in R chains, (R, K), n times in all."""
 
     counts: np.ndarray
@@ -83,6 +114,7 @@ class Counts(Summary):
 
     def join(self, other: "Counts") -> "Counts":
         """Return the counts of the rows of both."""
+        self.meet(other)
         return Counts(self.counts + other.counts)
 
     def subset(self, n: int, rng: np.random.Generator) -> "Counts":
@@ -113,7 +145,7 @@ class Frequencies:
 
 
 @dataclass(frozen=True)
-class Normal(Summary):
+class Normal(Statistics):
     """n labelled rows of R replicates by their normal equations: Gram matrix XᵀX (R, d, d) and moment Xᵀy (R, d)."""
 
     n: int
@@ -122,11 +154,12 @@ class Normal(Summary):
 
     def join(self, other: "Normal") -> "Normal":
         """Return the normal equations of the rows of both."""
+        self.meet(other)
         return Normal(self.n + other.n, self.gram + other.gram, self.moment + other.moment)
 
 
 @dataclass(frozen=True)
-class Labels(Summary):
+class Labels(Statistics):
     """Labels of whole copies of a fixed design by their moment Xᵀy (R, d), its rows being known."""
 
     n: int
@@ -134,17 +167,17 @@ class Labels(Summary):
 
     def join(self, other: "Labels") -> "Labels":
         """Return the moment of the labels of both."""
+        self.meet(other)
         return Labels(self.n + other.n, self.moment + other.moment)
 
 
 @dataclass(frozen=True)
-class FixedDesign:
+class FixedDesign(Design):
     """R fixed designs x (R, T, d) with Gaussian noise of standard deviation `noise`, as `linear.FixedDesign`; data are Labels.
 
     Given the weights Xᵀy is normal with covariance noise²·XᵀX, so that a round costs R·d² however large T is.
     """
 
-    x: np.ndarray
     noise: float
     penalty: float = 0.0
 
@@ -154,18 +187,12 @@ class FixedDesign:
 
     def fit(self, data: Labels, rng: np.random.Generator) -> "Weights":
         """Return the least-squares (or ridge) weights of every replicate."""
-        return Weights(self, np.matvec(self._inverse, data.moment) / self._copies(data.n))
+        return Weights(self, np.matvec(self._inverse, data.moment) / self.copies(data.n))
 
     def drawn(self, w: np.ndarray, n: int, rng: np.random.Generator) -> Labels:
         """Return n labels by the weights w."""
-        copies, noise = self._copies(n), rng.standard_normal(w.shape)
+        copies, noise = self.copies(n), rng.standard_normal(w.shape)
         return Labels(n, copies * np.matvec(self._gram, w) + self.noise * np.sqrt(copies) * np.matvec(self._root, noise))
-
-    def _copies(self, n: int) -> int:
-        copies, left = divmod(n, self.x.shape[1])
-        if left or not copies:
-            raise ValueError(f"sample: n must be a multiple of the design's {self.x.shape[1]} rows; got {n}.")
-        return copies
 
     @cached_property
     def _gram(self):

@@ -62,6 +62,19 @@ def urn(n, m: int):
     return (m - 1) / (m + 1) * (total + 1) / total
 
 
+def smoothed_diversity(p, n: int, alpha: float, n_fits: int) -> np.ndarray:
+    """E Σ_j q_j(1−q_j) at fits 1 … n_fits under accumulate, q = (S + α)/(tn + Kα) counted from t·n draws of K states (ours).
+
+    The shares are martingales, smoothing or not: given q the next n counts move q_j by a variance n q_j(1−q_j)/((t+1)n + Kα)²,
+    so that each fit t ≥ 2 leaves the factor 1 − n/(tn + Kα)². p: (K,), the law of the first n draws.
+    """
+    p, prior = np.asarray(p, float), len(p) * alpha
+    mean, spread = (n * p + alpha) / (n + prior), n * p * (1 - p) / (n + prior) ** 2
+    factors = 1 - n / (np.arange(1, n_fits + 1) * n + prior) ** 2
+    factors[0] = (mean * (1 - mean) - spread).sum()
+    return np.cumprod(factors)
+
+
 def _mixed(p, m):
     """P(j independent draws from p are not all of one state), j = 0 … m; 0 for j = 0."""
     alike = (p[:, None] ** np.arange(m + 1)).sum(axis=0)

@@ -68,6 +68,22 @@ def test_survivors_tend_to_the_branching_process():
     np.testing.assert_allclose(theory.survivors(8, 2)[1], 1 - (7 / 8) ** 8)
 
 
+def test_a_smoothed_pool_keeps_the_diversity_of_the_product():
+    """Exact, by the chain of the counts of each state; without smoothing it is the product of the Gaussian pool."""
+    p, n, alpha, fits = np.array([0.6, 0.3, 0.1]), 6, 0.5, 5
+    law, path = binom.pmf(np.arange(n + 1), n, p[:, None]), []  # (K, counts)
+    for t in range(1, fits + 1):
+        q = (np.arange(t * n + 1) + alpha) / (t * n + 3 * alpha)
+        path.append((law @ (q * (1 - q))).sum())
+        moved = np.zeros((3, (t + 1) * n + 1))
+        for count, share in enumerate(q):
+            moved[:, count : count + n + 1] += law[:, count, None] * binom.pmf(np.arange(n + 1), n, share)
+        law = moved
+    assert np.allclose(theory.smoothed_diversity(p, n, alpha, fits), path, rtol=1e-12)
+    pool = theory.smoothed_diversity(p, n, 0.0, 9) / (1 - (p**2).sum())
+    assert np.allclose(pool, gaussian.accumulate(9, n, 0).variance, rtol=1e-12)
+
+
 def test_polyas_urn_follows_its_recursion():
     m, diversity, total = 6, 1 - 1 / 6, 6
     for n in (1, 2, 3):

@@ -1,5 +1,6 @@
 """Loops on sufficient statistics against loops on rows: equal in law at every generation, and a wrong law is seen."""
 
+import tracemalloc
 from dataclasses import replace as changed
 from itertools import islice
 
@@ -8,8 +9,16 @@ import pytest
 from scipy.stats import ks_2samp, norm
 
 from collapse_utils import feedback_loop
-from collapse_utils.regimes import accumulate, accumulate_subsample, mixture, replace, replace_multiple, size_matched
-from collapse_utils.rows import Ensemble, subset
+from collapse_utils.regimes import (
+    accumulate,
+    accumulate_subsample,
+    mixture,
+    real_and_last,
+    replace,
+    replace_multiple,
+    size_matched,
+)
+from collapse_utils.rows import Ensemble, folded, subset
 from collapse_utils.solvable import gaussian, linear, summaries
 from collapse_utils.theory import discrete, gaussian as gaussian_theory, linear as theory
 
@@ -174,6 +183,46 @@ def test_the_bound_of_accumulate_holds_at_ten_thousand_fits(seed):
     assert abs(found.mean() - expected) < norm.isf(ALARM) * found.std() / np.sqrt(replicates)
 
 
+@pytest.mark.parametrize("mix", [replace, accumulate, replace_multiple, real_and_last, mixture(0.5)])
+def test_a_folded_history_gives_the_same_numbers(mix, seed):
+    def last(mix, draw):
+        rng = np.random.default_rng(seed)
+        real = summaries.Gaussian(np.zeros(5), np.ones(5)).sample(8, rng)
+        return next(islice(feedback_loop(summaries.gaussian_fit(1), real, mix, rng, draw), 30, None)).model
+
+    draw = size_matched(8) if mix is replace_multiple else None
+    whole, kept = last(mix, draw), last(folded(mix), draw)
+    assert np.array_equal(whole.mean, kept.mean)
+    assert np.array_equal(whole.deviation, kept.deviation)
+
+
+def test_the_memory_of_a_folded_history_does_not_grow():
+    def grown(mix):
+        rng = np.random.default_rng(0)
+        loop = feedback_loop(summaries.Frequencies.fit, summaries.Counts(np.ones((100, 10), int)), mix, rng)
+        next(islice(loop, 50, None))
+        tracemalloc.start()
+        next(islice(loop, 500, None))
+        kept = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return kept
+
+    assert grown(folded(accumulate)) < 30_000  # bytes: two summaries of 8,000 each, and change
+    assert grown(accumulate) > 3_000_000
+
+
+def test_a_folded_history_refuses_what_it_does_not_keep():
+    rng, real = np.random.default_rng(0), summaries.Counts(np.ones((2, 3), int))
+    said = {
+        "folded: must have summaries, which add up in constant memory; got ndarray": lambda: folded(accumulate)([np.ones(3)], rng),
+        "folded: this regime reads generation 1, which is not kept": lambda: folded(lambda history, rng: history[1])([real] * 3, rng),
+        "folded: this regime reads every generation": lambda: folded(lambda history, rng: list(history))([real] * 3, rng),
+    }  # fmt: skip
+    for words, call in said.items():
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
 def test_what_has_no_law_or_no_rows_is_refused():
     rng, one = np.random.default_rng(0), np.ones(2)
     drawn = summaries.Gaussian(0 * one, one).sample(5, rng)
@@ -184,6 +233,13 @@ def test_what_has_no_law_or_no_rows_is_refused():
         "fit: a spread needs at least two rows and must stay above zero; got 1 rows": lambda: summaries.gaussian_fit(0)(subset(drawn, 1, rng), rng),
         "sample: n must be a multiple of the design's 4 rows; got 6": lambda: law.real(np.ones((2, 1)), 6, rng),
         "design: T must be at least d; got 2 rows of 3 features": lambda: summaries.FixedDesign(np.ones((1, 2, 3)), 1.0).real(np.ones((1, 3)), 2, rng),
+        "fit: this estimator needs rows, and Moments keeps none; use the one that comes with Moments": lambda: gaussian.fit(1)(drawn, rng),
+        "Counts: counts must be whole numbers from 0 on; got -2": lambda: summaries.Counts(np.array([[1, -2]])),
+        "Counts: counts must be whole numbers from 0 on; got 0.5": lambda: summaries.Counts(np.array([[1, 0.5]])),
+        "Counts: counts must be whole numbers from 0 on; got the type float64": lambda: summaries.Counts(np.array([[1.0, 2.0]])),
+        "Moments: counts must be whole numbers from 0 on; got -1": lambda: summaries.Moments(-1, one, one),
+        "join: both must hold the same statistics in the same shapes; got Moments .* and Moments": lambda: drawn.join(summaries.Gaussian(np.zeros(3), np.ones(3)).sample(5, rng)),
+        "join: both must hold the same statistics in the same shapes; got Moments .* and Counts": lambda: drawn.join(summaries.Counts(np.ones((2, 3), int))),
         "sample: n must be at least d = 3; got 2": lambda: summaries.FreshDesign(3, 1, 1.0).real(np.ones((1, 3)), 2, rng),
     }  # fmt: skip
     for words, call in said.items():
