@@ -62,6 +62,14 @@ def verified_variance(pull: float, n_rounds: int, first: float = 1.0) -> np.ndar
     return np.array(variance)
 
 
+def verified_error(pull: float, offset: float, n_rounds: int, first: float = 1.0) -> np.ndarray:
+    """Return the squared error after 0 … n_rounds: (offset·verified_mean)² + verified_variance (ours).
+
+    offset: distance of the verifier's centre from the truth, over σ/√n.
+    """
+    return (offset * verified_mean(pull, n_rounds)) ** 2 + verified_variance(pull, n_rounds, first)
+
+
 def verified_limit(pull):
     """Return the limit of verified_variance, (1 − κ)/(κ(2 − κ)), 0 < κ ≤ 1: below 1 from κ = (3 − √5)/2 on (ours)."""
     pull = np.asarray(pull, float)
