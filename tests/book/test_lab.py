@@ -13,7 +13,7 @@ from scipy.special import zeta
 from collapse_book import chapter as chapter_page, lab
 from collapse_utils import plot
 from collapse_utils.schedule import angular
-from collapse_utils.theory import criticality, diffusion, fluctuations, gaussian, linear, ridge, tails
+from collapse_utils.theory import criticality, diffusion, fluctuations, gaussian, linear, ridge, tails, weights
 from tests.support import browsing, needs_chromium
 from workflow import chapters
 from workflow.cards import ROOT
@@ -32,7 +32,7 @@ STATIC = ROOT / "book/_static"
 PAGES = {
     "index": "# t\n\n```{toctree}\nplain\none\n```\n\n## An anchor\n\n```{lab} regimes linear_models figure-paths\n```\n\n"
     "```{lab} mixture strong_collapse figure-phase\n```\n\n```{lab} chain\n```\n\n```{lab} sampler\n```\n\n```{lab} tails\n```\n\n"
-    "```{lab} signal\n```\n",
+    "```{lab} signal\n```\n\n```{lab} weight\n```\n",
     "plain": "# p\n\nNo widget.\n",
     "one": "# o\n\n```{lab} tails\n```\n",
 }
@@ -54,6 +54,9 @@ CUT = [[list(10.0 ** RNG.uniform(0, 9, 40)), float(beta), int(cut), float(real),
 TAILS = [[float(beta), int(cut)] for beta, cut in zip(RNG.uniform(1.2, 3, 1000), 10.0 ** RNG.uniform(2, 5, 1000))]
 NETWORKS = [[name, float(k1), 60, float(gain * criticality.critical(criticality.ACTIVATIONS[name]).c_w), float(c_b)]
             for name in ("tanh", "relu", "gelu", "swish", "sin", "linear") for k1, gain, c_b in [(1.0, 1.0, 0.0), (0.3, 1.3, 0.2), (4.0, 0.6, 0.1)]]  # fmt: skip
+WEIGHTED = [[float(w), int(n), float(k)] for w, n, k in zip(
+    RNG.uniform(0.01, 1, 1000), RNG.integers(1, 60, 1000), 10.0 ** RNG.uniform(-2, 3, 1000))]  # fmt: skip
+RATIOS = [[w, k] for w, _, k in WEIGHTED]
 
 
 def fits(n):
@@ -95,6 +98,10 @@ LAWS = {  # the law of the package at the arguments of the script's, and at whic
     "unseen": (unseen, CUT),
     "beyond": (lambda beta, cut: zeta(beta, cut + 1) / zeta(beta), TAILS),
     "kernels": (of_network(criticality.kernels), NETWORKS),
+    "weighted_path": (weights.path, WEIGHTED),
+    "weighted_limit": (weights.limit, RATIOS),
+    "fixed_limit": (weights.fixed_limit, RATIOS),
+    "best_weight": (weights.best, [[k] for _, k in RATIOS]),
     "vertex_gaussian": (vertex("gaussian"), NETWORKS),
     "vertex_haar": (vertex("haar"), NETWORKS),
 }
@@ -162,7 +169,7 @@ def test_a_reader_without_scripts_sees_the_figure_of_the_chapter(built):
 
 def test_a_widget_or_a_figure_that_does_not_exist_is_refused(tmp_path):
     said = {
-        "regime": "lab: 'regime' is no widget; write one of regimes, mixture, chain, sampler, tails, signal.",
+        "regime": "lab: 'regime' is no widget; write one of regimes, mixture, chain, sampler, tails, signal, weight.",
         "chain gaussian": "lab: 'gaussian' is no figure; write a chapter and a cell of it with a figure.",
         "chain gaussian imports": "lab: 'gaussian imports' is no figure; write a chapter",
     }

@@ -16,6 +16,7 @@ WIDGETS = {  # each with a script of its name
     "sampler": "the steps of a sampler",
     "tails": "a cut tail and some real rows",
     "signal": "a signal through a deep network",
+    "weight": "the weight of new real rows",
 }
 STYLE, ENGINE = "lab.css", "lab/engine.js"  # only pages with a widget load them
 MARK = re.compile(r'class="lab docutils container" id="lab-(\w+)"')  # of a widget on a page
