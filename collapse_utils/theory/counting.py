@@ -31,23 +31,18 @@ def unseen_error(rank, n_parameters: int, n_examples, n_configurations: int):
     return (1 - np.asarray(rank) / n_parameters) / (1 - np.asarray(n_examples) / n_configurations)
 
 
-def cumulants(width, depth: int, moments: tuple[float, float] = RELU):
+def cumulants(width, depth: int, leading: bool = False, moments: tuple[float, float] = RELU):
     """Return κ₄/K² and κ₆/K³ of one output of a network of `depth` hidden layers of `width` neurons, at every width (ours).
 
     Given the last kernel S the output is N(0, S), so κ₄ = 3 Var S and κ₆ = 15 κ₃(S); at criticality S/K is a product of
-    `depth` independent means of n variables of mean one, whose second and third moments are given (scale-invariant σ).
+    L = `depth` independent means of n variables of mean one, whose second and third moments u are given (scale-invariant σ).
+    leading: only the orders 1/n and 1/n², 3νL/n and 15[(u₃ − 3u₂ + 2)L + 3ν²L(L − 1)]/n² with ν = u₂ − 1.
     """
-    n, (second, third) = np.asarray(width, float), moments
-    m2 = (1 + (second - 1) / n) ** depth
-    m3 = (1 + 3 * (second - 1) / n + (third - 3 * second + 2) / n**2) ** depth
+    n, nu, skew = np.asarray(width, float), moments[0] - 1, moments[1] - 3 * moments[0] + 2
+    if leading:
+        return 3 * nu * depth / n, 15 * (skew * depth + 3 * nu**2 * depth * (depth - 1)) / n**2
+    m2, m3 = (1 + nu / n) ** depth, (1 + 3 * nu / n + skew / n**2) ** depth
     return 3 * (m2 - 1), 15 * (m3 - 3 * m2 + 2)
-
-
-def leading_cumulants(width, depth: int, moments: tuple[float, float] = RELU):
-    """Return the first orders of `cumulants`, in 1/n and in 1/n²: 3νL/n and 15[(u₃ − 3u₂ + 2)L + 3ν²L(L − 1)]/n², ν = u₂ − 1."""
-    n, (second, third) = np.asarray(width, float), moments
-    nu, skew = second - 1, third - 3 * second + 2
-    return 3 * nu * depth / n, 15 * (skew * depth + 3 * nu**2 * depth * (depth - 1)) / n**2
 
 
 def first_loss(beyond: float, n_parameters: int, n_configurations: int, trace):

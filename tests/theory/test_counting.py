@@ -36,7 +36,7 @@ def test_cumulants_of_deep_linear_networks_are_products_of_chi_squared():
     n, depth = np.array([3.0, 10.0, 200.0]), 4
     second, third = (1 + 2 / n) ** depth, ((1 + 2 / n) * (1 + 4 / n)) ** depth
     exact = 3 * (second - 1), 15 * (third - 3 * second + 2)
-    assert np.allclose(counting.cumulants(n, depth, (3.0, 15.0)), exact, rtol=1e-9)
+    assert np.allclose(counting.cumulants(n, depth, moments=(3.0, 15.0)), exact, rtol=1e-9)
 
 
 def test_cumulants_of_rectified_networks_follow_explicit_weights(seed):
@@ -49,14 +49,14 @@ def test_cumulants_of_rectified_networks_follow_explicit_weights(seed):
     found = np.array([3 * (gap**2).mean(axis=1), 15 * (gap**3).mean(axis=1)])  # its mean is one
     slack = 6 * found.std(axis=1, ddof=1) / np.sqrt(k)
     assert (np.abs(found.mean(axis=1) - counting.cumulants(n, 2)) < slack).all()
-    assert (np.abs(found.mean(axis=1) - counting.leading_cumulants(n, 2)) > slack).all()
+    assert (np.abs(found.mean(axis=1) - counting.cumulants(n, 2, leading=True)) > slack).all()
 
 
 def test_leading_orders_are_the_limits_of_wide_networks():
     for moments in (counting.RELU, (3.0, 15.0)):
-        exact, first = counting.cumulants(1e4, 3, moments), counting.leading_cumulants(1e4, 3, moments)
+        exact, first = counting.cumulants(1e4, 3, moments=moments), counting.cumulants(1e4, 3, True, moments)
         assert np.allclose(exact, first, rtol=5e-3)
-        assert np.allclose(counting.leading_cumulants(2e4, 3, moments), np.array(first) / [2, 4])
+        assert np.allclose(counting.cumulants(2e4, 3, True, moments), np.array(first) / [2, 4])
 
 
 @pytest.mark.parametrize("m", [10, 20, 32])
