@@ -68,7 +68,7 @@ class Bed:
 def load(source: str, question: str = "question", answer: str = "answer", key: str = "") -> Bed:
     """Return questions and answers: `python-docs`, or a file .csv, or .jsonl with an object a line; $NAMES and ~ are filled in.
 
-    python-docs: an answer is a topic of CPython's help; of its sentences every second one is the answer's text, the others cut
+    python-docs: an answer is a topic of CPython's help; of its sentences every third one is the answer's text, the others cut
     into pieces of LENGTH words are the questions that people asked. In a file the columns (in .jsonl: names) question and answer
     hold texts, and key, where given, says which answers are the same; in .jsonl a question may be a list of questions. Raises
     ValueError for a file that cannot be used, with the line and the value, and OSError for one that is not there.
@@ -106,9 +106,9 @@ def _documentation() -> tuple[list[str], list[tuple[int, int, str]]]:
             owner.setdefault(sentence, name)
     own = {name: [s for s in sentences if owner[s] == name] for name, sentences in found.items()}
     own = {name: sentences for name, sentences in own.items() if len(sentences) > 1}
-    asked = [(a, sentence) for a, sentences in enumerate(own.values()) for sentence in sentences[1::2]]
+    asked = [(a, sentence) for a, sentences in enumerate(own.values()) for i, sentence in enumerate(sentences) if i % 3]
     rows = [(a, i, " ".join(piece)) for i, (a, sentence) in enumerate(asked) for piece in _pieces(content_words(sentence))]
-    return [" ".join(sentences[::2]) for sentences in own.values()], rows
+    return [" ".join(sentences[::3]) for sentences in own.values()], rows
 
 
 def _sentences(text: str) -> list[str]:

@@ -3,9 +3,9 @@
 Questions are arrays (n, A, L) of word numbers, 0 being no word (see questions); answers found are arrays (n, A), −1 for none.
 """
 
+import warnings
 from collections.abc import Sequence
 
-import bm25s
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 from sklearn.feature_extraction.text import TfidfTransformer
@@ -60,7 +60,9 @@ def bm25(known: np.ndarray, words: int) -> csr_array:
 
     Lucene's variant (Lù 2024, 2407.03618), k1 = 1.5, b = 0.75; a score is the sum over the words that are asked.
     """
-    ids = [row[row > 0] - 1 for row in known.reshape(-1, known.shape[2])]
+    with warnings.catch_warnings(action="ignore"):  # its progress bars miss widgets
+        import bm25s
+    ids = [(row[row > 0] - 1).tolist() for row in known.reshape(-1, known.shape[2])]
     library = bm25s.BM25(method="lucene")
     library.index((ids, {str(i): i for i in range(words)}), show_progress=False)
     columns = [library.scores[name] for name in ("data", "indices", "indptr")]
