@@ -69,11 +69,41 @@ def bm25(known: np.ndarray, words: int) -> csr_array:
     return csc_array(tuple(columns), shape=(len(ids), words)).T.tocsr()
 
 
+def one_word_errors(
+    p: np.ndarray, q: np.ndarray, counts: Sequence[int], rng: np.random.Generator, n_answers: int = 3
+) -> np.ndarray:
+    """Return the share of wrong answers, (k,), of a character with questions of one word after so many of them, counts (k,).
+
+    It looks up. Each answer has V words of its own, which the test asks by p (V,) and a writer has asked by q (V,); the
+    questions of a smaller count are among those of a larger one.
+    """
+    first = len(p) * np.arange(n_answers)[:, None]
+    asked = first + np.arange(1, len(p) + 1)[:, None, None]  # (V, A, 1): every word of every answer
+    known = first + 1 + rng.choice(len(p), (max(counts), n_answers, 1), p=q)
+    return np.array([p @ (retrieve(known[:n], asked) != np.arange(n_answers)).mean(axis=1) for n in counts])
+
+
 def macro_f1(found: np.ndarray) -> float:
     """Return the macro F-score of answers found (m, A) where column a asks for answer a: the mean over answers of their F-scores."""
     m, n_answers = found.shape
     truth, labels = np.tile(np.arange(n_answers), m), np.arange(n_answers)
     return float(f1_score(truth, found.ravel(), labels=labels, average="macro", zero_division=0))
+
+
+def equivalent(reached: np.ndarray, scores: np.ndarray, counts: Sequence[int], most: float) -> np.ndarray:
+    """Return how many real questions have the scores reached (r,), at least the first of counts (k,), by the scores (r, k) of these.
+
+    Between two counts it is interpolated in the logarithm; a dip in the scores is taken to be noise. Where no count has the
+    score: most.
+    """
+    rising, logs = np.maximum.accumulate(scores, axis=1), np.log(counts)
+    found = np.exp([np.interp(score, row, logs) for score, row in zip(reached, rising, strict=True)])
+    return np.where(reached > rising[:, -1], most, found)
+
+
+def distinct(questions: np.ndarray) -> float:
+    """Return the number of different words among the questions (n, A, L) of an answer, in the mean over the answers."""
+    return float(np.mean([len(np.unique(part[part > 0])) for part in questions.swapaxes(0, 1)]))
 
 
 def shared(counts: Sequence[int], shares: Sequence[float]) -> np.ndarray:

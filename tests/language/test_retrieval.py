@@ -16,10 +16,13 @@ from collapse_utils.language.questions import load
 from collapse_utils.language.writers import KeywordFit, PromptedFit
 from collapse_utils.loop import feedback_loop, follow
 from collapse_utils.regimes import accumulate, replace
+from collapse_utils.theory import tails
 from collapse_utils.training import Recipe
 
 ROWS = [
-    (f"what is {x} {y}", f"{x} is explained here") for x in ("apples", "pears", "plums") for y in "alpha beta gamma delta".split()
+    (f"what is {x} {y}", f"{x} is explained here")
+    for x in ("apples", "pears", "plums")
+    for y in ["alpha", "beta", "gamma", "delta"]
 ]
 
 
@@ -171,6 +174,29 @@ def test_shares_become_weights_or_are_refused():
     for shares, said in (([0.5, 0.4], "got 0.5 \\+ 0.4 = 0.9"), ([1.5, -0.5], "none negative"), ([1.0], "2 groups")):
         with pytest.raises(ValueError, match=said):
             retrieval.shared([100, 4], shares)
+
+
+def test_real_questions_are_counted_between_their_scores():
+    scores = np.array([[0.1, 0.3, 0.2, 0.7]] * 4)  # the dip is noise: 0.3 is reached at the second count
+    found = retrieval.equivalent(np.array([0.05, 0.3, 0.5, 0.8]), scores, (1, 2, 4, 16), 100)
+    assert found[0] == 1
+    assert 2 <= found[1] <= 4
+    assert np.isclose(found[2], 8)
+    assert found[3] == 100
+
+
+def test_characters_of_one_word_questions_follow_the_exact_sum(seed):
+    p, counts = np.arange(1.0, 31) ** -1.2, [1, 4, 20]
+    p, rng = p / p.sum(), np.random.default_rng(seed)
+    q = tails.conditioned(p, np.ones(30), np.arange(30) < 6)
+    errors = np.array([retrieval.one_word_errors(p, q, counts, rng) for _ in range(300)])
+    law = tails.unseen(counts, p, np.ones(30), q)
+    assert (np.abs(errors.mean(axis=0) - law) < 5 * errors.std(axis=0) / np.sqrt(300)).all()
+    assert (np.abs(errors.mean(axis=0)[:2] - tails.unseen(counts[:2], p, np.ones(30))) > 0.02).all()
+
+
+def test_words_are_counted_by_answer():
+    assert retrieval.distinct(np.array([[[1, 2], [3, 0]], [[2, 4], [3, 3]]])) == 2
 
 
 def test_the_macro_f_score_counts_answers_alike():
