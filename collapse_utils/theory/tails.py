@@ -1,6 +1,7 @@
 """Learning a law with a power-law tail: Hutter's model with a cut, narrowed or resampled tail, as exact sums."""
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import betaln, gamma, zeta
 
 _LAST = 1e18  # ranks beyond it are one node
@@ -38,6 +39,17 @@ def unseen(counts, p, weight, q=None) -> np.ndarray:
         miss = np.log1p(-(p if q is None else q))  # (m,)
     each = [weight @ (p * np.exp(np.where(miss < 0, t * miss, 0.0))) for t in counts.ravel()]
     return np.array(each).reshape(counts.shape)[()]
+
+
+def rows_for(error: float, p, weight, most: float = 1e15) -> float:
+    """Return the rows T with which a learner of the law p has this test error, the inverse of unseen; T need not be an integer.
+
+    Raises ValueError unless the error lies below that of no rows, the mass of p, and above that of `most` rows.
+    """
+    low, high = unseen(most, p, weight), unseen(0.0, p, weight)
+    if not low < error < high:
+        raise ValueError(f"rows_for: the error must lie between {low:.3g} and {high:.3g}; got {error}.")
+    return float(np.expm1(brentq(lambda t: unseen(np.expm1(t), p, weight) - error, 0.0, np.log1p(most), xtol=1e-12)))
 
 
 def conditioned(p, weight, where) -> np.ndarray:

@@ -55,6 +55,22 @@ def test_unseen_keeps_shape_and_its_ends():
     assert law.unseen(1e9, p, weight, cut) == pytest.approx(zeta(1.7, 10) / zeta(1.7))
 
 
+def test_rows_for_is_the_inverse_of_unseen():
+    _, p, weight = law.zipf(1.7)
+    for rows in (0.5, 1, 30, 1e4):
+        assert law.rows_for(law.unseen(rows, p, weight), p, weight) == pytest.approx(rows, rel=1e-7)
+    with pytest.raises(ValueError, match="must lie between 0 and 1; got 2"):
+        law.rows_for(2.0, np.array([0.5, 0.5]), np.ones(2))
+
+
+def test_a_narrowed_law_is_ahead_after_one_row_and_behind_in_the_end(seed):
+    for p in np.sort(np.random.default_rng(seed).dirichlet(np.full(30, 0.3), 20))[:, ::-1]:
+        for k in (1, 5, 20):
+            q, one = law.conditioned(p, np.ones(30), np.arange(30) < k), np.ones(30)
+            assert law.unseen(1, p, one, q) <= law.unseen(1, p, one) + 1e-15
+            assert law.unseen(1e9, p, one, q) == pytest.approx(p[k:].sum())
+
+
 @pytest.mark.parametrize(("beta", "breaks"), [(1.0, ()), (0.5, ()), (np.nan, ()), (1.5, [0]), (1.5, [1e19])])
 def test_a_law_outside_the_theory_is_refused(beta, breaks):
     with pytest.raises(ValueError, match="zipf: .*got"):
