@@ -53,6 +53,6 @@ class Labeller:
 
     def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
         """Return the first n inputs with labels drawn from the softmax (by the Gumbel trick), or its most probable class."""
-        scores = softmax.logits(self.networks, torch.as_tensor(self.inputs[:n]).movedim(1, 0))
+        scores = softmax.logits(self.networks, torch.tensor(self.inputs[:n]).movedim(1, 0))
         noise = torch.as_tensor(rng.gumbel(size=scores.shape)) if self.sampled else 0.0
         return Ensemble((self.inputs[:n], (scores + noise).argmax(-1).T.numpy()))
