@@ -34,7 +34,9 @@ def descend(networks: Networks, x: Tensor, y: Tensor, rate: float, batches: Tens
             w.baddbmm_(signal.mT, h, alpha=-rate / len(rows))
             b.sub_(signal.sum(1, keepdim=True), alpha=rate / len(rows))
     if not all(w.isfinite().all() for w in last.weights):
-        raise FloatingPointError(f"descend: the weights must stay finite; got NaN or infinity at rate {rate:g}; take a smaller one.")
+        raise FloatingPointError(
+            f"descend: the weights must stay finite; got NaN or infinity at rate {rate:g}; take a smaller one."
+        )
     return last
 
 
@@ -77,10 +79,14 @@ def _check(networks, x, y):
     """Raise one sentence for rows and labels that the networks cannot be trained on."""
     classes, (r, n, _) = networks.weights[-1].shape[1], x.shape
     if y.shape != (r, n) or r != len(networks):
-        raise ValueError(f"descend: needs rows and labels for each of {len(networks)} networks; got {tuple(x.shape)}, {tuple(y.shape)}.")
+        raise ValueError(
+            f"descend: needs rows and labels for each of {len(networks)} networks; got {tuple(x.shape)}, {tuple(y.shape)}."
+        )
     if n < classes:
         raise ValueError(f"descend: needs at least as many rows as the {classes} classes; got {n}.")
     if int(y.min()) < 0 or int(y.max()) >= classes:
         raise ValueError(f"descend: labels must lie between 0 and {classes - 1}; got {int(y.min())} to {int(y.max())}.")
     if (y == y[:, :1]).all(1).any():
-        raise ValueError(f"descend: labels must be of at least 2 classes; got class {int(y[(y == y[:, :1]).all(1)][0, 0])} alone.")
+        raise ValueError(
+            f"descend: labels must be of at least 2 classes; got class {int(y[(y == y[:, :1]).all(1)][0, 0])} alone."
+        )
