@@ -19,6 +19,7 @@ TINY = {
         "n_train": 60, "n_test": 40, "width": 6, "shallow": 2, "deep": 3, "n_seeds": 10, "n_epochs": 50,
     },
     "ntk_linearised": {"widest": 64, "n_wide": 4},
+    "noise_warning": {"n_seeds": 8, "n_images": 100, "n_steps": 40, "n_generations": 2},
 }  # fmt: skip
 
 
