@@ -225,7 +225,14 @@ def test_the_names_and_colours_are_those_of_the_book(script):
 @pytest.mark.parametrize("penalty", [0, 0.2])
 def test_the_loop_in_the_browser_follows_the_laws(script, penalty):
     d, rows, n, count = 4, 40, 10, 1000
-    setting = {"d": d, "rows": rows, "n": n, "penalty": penalty, "share": 0, "regimes": ["replace", "accumulate", "replace_multiple"]}
+    setting = {
+        "d": d,
+        "rows": rows,
+        "n": n,
+        "penalty": penalty,
+        "share": 0,
+        "regimes": ["replace", "accumulate", "replace_multiple"],
+    }
     runs = script.evaluate(
         f"s => {{ const random = lab.normals(3); return Array.from({{length: {count}}}, () => lab.replicate(s, random)); }}",
         setting,
@@ -253,7 +260,9 @@ def test_the_loop_in_the_browser_follows_the_laws(script, penalty):
 )
 def test_rows_drawn_from_many_cost_what_the_law_says(script, regime, law):
     setting = {"d": 2, "rows": 300, "n": 8, "penalty": 0, "share": 0.3, "regimes": [regime]}
-    run = f"s => {{ const random = lab.normals(4); return Array.from({{length: 700}}, () => lab.replicate(s, random).{regime}); }}"
+    run = (
+        f"s => {{ const random = lab.normals(4); return Array.from({{length: 700}}, () => lab.replicate(s, random).{regime}); }}"
+    )
     paths = np.array(script.evaluate(run, setting)) / linear.first_risk(2, 300, 1.0)
     z = (paths.mean(axis=0) - law(fits(8))) / (paths.std(axis=0) / np.sqrt(len(paths)))
     assert np.abs(z).max() < 4.5
@@ -272,7 +281,9 @@ def test_the_keyboard_moves_a_slider_the_words_the_command_and_the_address(visit
     assert "After 51 rounds" in box.locator(".said").inner_text()
     assert box.locator("code").inner_text() == 'make run CHAPTER=linear_models P="d=10 n_samples=100 n_generations=51"'
     assert slider.get_attribute("aria-valuetext") == "51"
-    assert page.evaluate("location.hash") == "#lab-regimes:regime=accumulate,n_generations=51,d=10,n_samples=100,penalty=0,share=0.1"
+    assert (
+        page.evaluate("location.hash") == "#lab-regimes:regime=accumulate,n_generations=51,d=10,n_samples=100,penalty=0,share=0.1"
+    )
     page.get_by_label("replace: the newest data alone").focus()
     page.keyboard.press("Space")
     assert "regime=replace," in page.evaluate("location.hash")

@@ -28,10 +28,11 @@ def test_the_contracts_are_kept():
 
 
 def reached(package):
-    """The definitions of the package that a cell, the workflow, the book's code, a benchmark or a shipped command reaches."""
+    """The definitions of the package that a cell, the workflow, the book's code, the lab, a benchmark or a shipped command reaches."""
     sources = ["\n".join(chapters.load(chapter).cells.values()) for chapter in CHAPTERS]
     for top in ("workflow", "book/_ext", "benchmarks", "shipped"):
         sources += [path.read_text(encoding="utf-8") for path in (ROOT / top).rglob("*.py")]
+    sources.append((ROOT / "tests/book/test_lab.py").read_text(encoding="utf-8"))  # what the lab's laws are compared with
     trees = map(ast.parse, sources)
     texts = [package.text(tree.body, definitions.imports(ast.walk(tree))) for tree in trees]
     return set(package.reached(texts))
