@@ -55,7 +55,9 @@ class Moments(Statistics):
         self.meet(other)
         n, step = self.n + other.n, other.mean - self.mean
         between = step**2 * (self.n * other.n / n)
-        return Moments(n, self.mean + step * (other.n / n), self.squares + other.squares + between)
+        return replace(
+            self, n=n, mean=self.mean + step * (other.n / n), squares=self.squares + other.squares + between, of_one=False
+        )
 
     def subset(self, n: int, rng: np.random.Generator) -> "Moments":
         """Return the moments of n of the rows: given mean and squares, rows of one Gaussian are uniform on a sphere of N − 2 dimensions.
@@ -155,7 +157,7 @@ class Normal(Statistics):
     def join(self, other: "Normal") -> "Normal":
         """Return the normal equations of the rows of both."""
         self.meet(other)
-        return Normal(self.n + other.n, self.gram + other.gram, self.moment + other.moment)
+        return replace(self, n=self.n + other.n, gram=self.gram + other.gram, moment=self.moment + other.moment)
 
 
 @dataclass(frozen=True)

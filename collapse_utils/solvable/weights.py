@@ -9,12 +9,28 @@ import numpy as np
 from collapse_utils.solvable.summaries import Gaussian, Moments, Normal
 
 
-def counting(data: Moments | Normal, rows: float) -> Moments | Normal:
+class Weighted:
+    """A summary of rows that count with weights: n is the sum of these, any number that is not negative."""
+
+    def __post_init__(self):
+        if not self.n >= 0:
+            raise ValueError(f"counting: rows must count as a number that is not negative; got {self.n}.")
+
+
+class WeightedMoments(Weighted, Moments):
+    """Moments of rows with weights."""
+
+
+class WeightedNormal(Weighted, Normal):
+    """Normal equations of rows with weights."""
+
+
+def counting(data: Moments | Normal, rows: float) -> WeightedMoments | WeightedNormal:
     """Return the summary of the same rows, which now count as `rows` rows in all: least squares with weights rows/n each."""
     weight = rows / data.n
     if isinstance(data, Normal):
-        return Normal(rows, data.gram * weight, data.moment * weight)
-    return Moments(rows, data.mean, data.squares * weight)
+        return WeightedNormal(rows, data.gram * weight, data.moment * weight)
+    return WeightedMoments(rows, data.mean, data.squares * weight)
 
 
 def weighted(weight: float | Callable[[int], float], sample_real: Callable[[Any], Any] | None = None) -> Callable:
