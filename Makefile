@@ -53,7 +53,7 @@ test: $(VENV)/.ready    ## lint, theory, property, structure and chapter tests, 
 
 nightly: $(VENV)/.ready ## all seeds, every notebook re-executed at the scale it was published at, every law bent by a tenth
 	@SEEDS=0-99 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
-	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=900 notebooks
+	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=3600 notebooks
 	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m workflow.bending --again && $(VENV)/bin/python -m pytest tests/workflow/test_bending.py
 
 bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same run

@@ -8,13 +8,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from sphinx.errors import ConfigError
 
-from collapse_book import bends, chapter, drawing, finding, head, lab, scorecard, search, site, sweep
+from collapse_book import bends, chapter, drawing, finding, growth, head, lab, scorecard, search, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
     "scorecard": (scorecard.papers, 0),
     "changes": (scorecard.changes, 0),
     "costs": (scorecard.costs, 0),
+    "growth": (growth.tables, 0),
     "bending": (bends.tables, 0),
     "sweep": (lambda name: sweep.page(sweeps.read(name)), 1),
 }
