@@ -103,15 +103,15 @@ def epochs(optimiser: str, rate: float, n_epochs: int, batch: int = 128) -> Call
 
     def train(x, labels, n_classes, rng):
         rows, answers = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(labels.copy())
-        w, certain = torch.zeros(len(x), x.shape[2], n_classes), torch.eye(n_classes)
+        w, certain = torch.zeros(len(x), n_classes, x.shape[2]), torch.eye(n_classes)
         descent, runs, n = rules[optimiser](w), torch.arange(len(x))[:, None], labels.shape[1]
         for _ in range(n_epochs):
             order = torch.as_tensor(rng.permuted(np.tile(np.arange(n), (len(x), 1)), axis=1))
             for chosen in order.split(batch, dim=1):
                 seen = rows[runs, chosen % x.shape[1]]  # (R, batch, p)
-                missed = torch.softmax(seen @ w, dim=2) - certain[answers[runs, chosen]]
-                w.grad = seen.transpose(1, 2) @ missed / chosen.shape[1]
+                missed = torch.softmax(w @ seen.mT, dim=1) - certain[answers[runs, chosen]].mT  # (R, K, batch)
+                w.grad = missed @ seen / chosen.shape[1]
                 descent.step()
-        return w.numpy().astype(float)
+        return w.mT.numpy().astype(float)
 
     return train
