@@ -35,6 +35,9 @@ def test_labels_have_the_shares_of_the_model(labelled):
     found = frequencies(truth.sample(90 * 4000, rng).rows.T, 90, 3)
     p = softmax(x @ truth.w, axis=2)
     assert (np.abs(found - p) < 6 * np.sqrt(p * (1 - p) / 4000) + 1e-3).all()
+    logits = x @ truth.w  # a wrong temperature moves their mean
+    spread = (p * logits**2).sum(axis=2) - (p * logits).sum(axis=2) ** 2
+    assert abs(((found - p) * logits).sum()) < 6 * np.sqrt(spread.sum() / 4000)
     with pytest.raises(ValueError, match="multiple of the 90 images; got 100"):
         truth.sample(100, rng)
 
