@@ -131,7 +131,8 @@ def test_the_declared_parameter_multiplies_the_samples(chapter):
                 ratio *= (known[0]["n_fits"] - 1) / (known[1]["n_fits"] - 1)
             if id_ == "KAZ-10e":  # smaller samples have more chains, as many more as the largest is larger
                 ratio *= known[0]["largest"] / known[1]["largest"]
-            assert large / small == pytest.approx(ratio), (id_, name)
+            chosen = 0.05 if id_ == "BAR-3" else 1e-6  # it takes the runs whose first fit has one weight: a random number of them
+            assert large / small == pytest.approx(ratio, chosen), (id_, name)
     assert all(claim["samples"] == "fixed" for claim in STATISTICAL.values() if "samples" in claim)
 
 
