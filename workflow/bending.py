@@ -20,6 +20,8 @@ UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
     "diffusion.shell_noise": "GEO-6b draws bonds with it, and the sampler forgives it: with a noise a tenth larger they are longer by 0.02 %, because "
     "the last steps set the length; the verdict, which fails by 3 %, stays.",
     "downstream.passed_on": "Penalty prints our form over it at share one to ten digits, a line that nbval compares; no verdict rests on it.",
+    "linear.mixture": "The first widget of the lab draws it, and no chapter runs a mixture of labels on a fixed design; tests compare it with the "
+    "loop in Python and in the browser.",
     "ridge.ridge_as_printed": "Strong collapse compares it with ours to 1e-10 on two hundred random spectra, and prints that in a line that nbval "
     "compares; SMC-1 is judged by ours, which is therefore the same.",
     "fluctuations.tangent_shift": "PDLT-10b is bounded by half of it, at width 20, where the next order counts: a tenth of it is 0.002 of the kernel, "
