@@ -75,7 +75,7 @@ def test_every_number_of_a_law_is_bent():
 
 def test_the_table_has_a_row_for_every_law_and_none_is_blank():
     found = bending.by_name(list(bent.laws()))
-    assert not [name for name, own in found.items() if not own], "run: python -m workflow.bending"
+    assert not [name for name, own in found.items() if not own and name not in bending.UNSEEN], "run: python -m workflow.bending"
     assert set(bending.blank(found)) == set(bending.UNSEEN)
 
 
