@@ -20,6 +20,14 @@ UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
     "diffusion.shell_noise": "GEO-6b draws bonds with it, and the sampler forgives it: with a noise a tenth larger they are longer by 0.02 %, because "
     "the last steps set the length; the verdict, which fails by 3 %, stays.",
     "downstream.passed_on": "Penalty prints our form over it at share one to ten digits, a line that nbval compares; no verdict rests on it.",
+    "descent.PEAK": "It is a line in a figure; SGD-8a is judged by the law whose greatest value it is.",
+    "descent.one_pass": "The pilot of noise that generalises finds the rates with it, before the run, on a grid coarser than a tenth.",
+    "scaling_laws.chain": "A tenth on it moves MRS-12a by 0.2 at fit 12, where forty to a hundred chains leave a slack of 0.23; MRS-12b reads a slope "
+    "and sees no factor. An exercise that nbval runs sees it.",
+    "scaling_laws.optimal": "It gives the best penalty, where the loss is flat: a tenth beside it costs less than the slack of MRS-8.",
+    "scaling_laws.power_law_scale": "Spectra checks the sum over a spectrum with it, in an exercise that asserts; no verdict rests on it.",
+    "scaling_laws.rectified": "MRS-11 judges the exponent of the spectrum that it gives, and a factor leaves an exponent as it is.",
+    "tails.rows_for": "Synthetic questions prints with it what a floor is worth; no verdict rests on it.",
     "linear.mixture": "The first widget of the lab draws it, and no chapter runs a mixture of labels on a fixed design; tests compare it with the "
     "loop in Python and in the browser.",
     "ridge.ridge_as_printed": "Strong collapse compares it with ours to 1e-10 on two hundred random spectra, and prints that in a line that nbval "

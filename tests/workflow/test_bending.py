@@ -90,7 +90,8 @@ def test_every_chapter_that_uses_regimes_has_a_verdict_that_fails_when_they_are_
     for table in TABLES:
         swapped = [row for name, row in table["rows"].items() if name.startswith("regimes.")]
         if swapped:
-            assert any(word == "fails" for row in swapped for _, word, _ in row["turned"].values()), table["chapter"]
+            fails = any(word == "fails" for row in swapped for _, word, _ in row["turned"].values())
+            assert fails or any(row["stopped"] for row in swapped), table["chapter"]  # or it ends before it judges
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table['chapter']}-{table['scale']}")
