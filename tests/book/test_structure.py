@@ -1,6 +1,7 @@
 """The shape of the project: layers, public names, notebooks, style."""
 
 import ast
+import collections
 import importlib.metadata
 import re
 import subprocess
@@ -36,6 +37,14 @@ def reached(package):
     trees = map(ast.parse, sources)
     texts = [package.text(tree.body, definitions.imports(ast.walk(tree))) for tree in trees]
     return set(package.reached(texts))
+
+
+def test_a_label_names_one_place_of_the_book():
+    prose = [path.read_text(encoding="utf-8") for path in (ROOT / "book").rglob("*.md")]
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        prose += [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    labels = collections.Counter(re.findall(r"^:label: (\S+)", "\n".join(prose), re.MULTILINE))
+    assert [label for label, times in labels.items() if times > 1] == []
 
 
 def test_every_public_name_is_reached():
