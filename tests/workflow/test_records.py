@@ -49,7 +49,9 @@ def test_a_record_knows_its_run(written):
         assert {digests["cells"], digests["package"]} == {cards.digest(inputs["cells"]), cards.digest(inputs["uses"])}
         fixed = card["fixed"] | one["point"] if "sweep" in one else card["parameters"]
         assert fixed.items() <= one["card"]["parameters"].items()
-        assert set(one["card"]["parameters"]) == set(chapters.load(one["chapter"]).defaults)
+        assert set(one["card"]["parameters"]) >= set(
+            chapters.load(one["chapter"]).defaults
+        )  # an official run of earlier code has more
         assert {"python", "numpy", "torch"} <= set(one["card"]["versions"])
 
 
