@@ -70,7 +70,7 @@ def gaussian_fit(ddof: int, bias: float = 1.0) -> Callable[[Scatter, np.random.G
     """Return fit(data, rng) on Scatter: mean and covariance, the scatter divided by n − ddof; ValueError where that is not positive."""
 
     def fit(data: Scatter, rng: np.random.Generator) -> Gaussian:
-        if data.n <= ddof or not np.diagonal(data.root, axis1=1, axis2=2).all():
+        if data.n <= max(ddof, 1) or not np.diagonal(data.root, axis1=1, axis2=2).all():
             raise ValueError(
                 f"fit: a spread needs at least two rows and must stay above zero; got {data.n} rows: shorten the chain."
             )

@@ -126,14 +126,18 @@ def test_ppca_without_its_noise_is_seen(seed):
     assert "second" in apart(encoders(ppca.fit, replace, rng, True), encoders(scatter.ppca_fit, replace, rng, False))
 
 
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_one_row_has_no_spread(ddof):
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="fit: a spread needs at least two rows and must stay above zero; got 1 rows"):
+        scatter.gaussian_fit(ddof)(scatter.Gaussian.of(gaussian.standard(2, 3)).sample(1, rng), rng)
+
+
 def test_what_cannot_be_fitted_or_joined_is_refused():
     rng = np.random.default_rng(0)
     drawn = scatter.Gaussian.of(gaussian.standard(2, 3)).sample(5, rng)
     wide = scatter.Gaussian.of(gaussian.standard(2, 4)).sample(5, rng)
     said = {
-        "fit: a spread needs at least two rows and must stay above zero; got 1 rows": lambda: scatter.gaussian_fit(1)(
-            scatter.Gaussian.of(gaussian.standard(2, 3)).sample(1, rng), rng
-        ),
         "fit: must have 1 ≤ latent units < dimensions < rows; got 3, 3 and 5": lambda: scatter.ppca_fit(3)(drawn, rng),
         "join: both must hold the same statistics in the same shapes; got Scatter .* and Scatter ": lambda: drawn.join(wide),
         "fit: this estimator needs rows, and Scatter keeps none; use the one that comes with Scatter": lambda: ppca.fit(1)(
