@@ -10,6 +10,7 @@ from collapse_utils.theory.criticality import Critical
 from collapse_utils.theory.gaussian import Path
 from workflow import bending, bent
 
+ENDS = {"published_runs"}  # with replace for accumulate its labels become separable, which is refused before a verdict
 TABLES = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(bending.FOLDER.glob("*/*.json"))]
 
 
@@ -91,7 +92,8 @@ def test_every_chapter_that_uses_regimes_has_a_verdict_that_fails_when_they_are_
         swapped = [row for name, row in table["rows"].items() if name.startswith("regimes.")]
         if swapped:
             fails = any(word == "fails" for row in swapped for _, word, _ in row["turned"].values())
-            assert fails or any(row["stopped"] for row in swapped), table["chapter"]  # or it ends before it judges
+            ends = table["chapter"] in ENDS and any(row["stopped"] for row in swapped)
+            assert fails or ends, table["chapter"]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table['chapter']}-{table['scale']}")
