@@ -5,14 +5,15 @@ nothing is said unless its script is given: `--axe axe.min.js`.
 """
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from workflow import pdf
+
+CHROMIUM = pdf.chromium()
 OPTIONS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 SCREENS = {"wide": 1280, "narrow": 390}  # pixels
 HEIGHT = 900
