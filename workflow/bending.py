@@ -30,6 +30,11 @@ UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
     "tails.rows_for": "Synthetic questions prints with it what a floor is worth; no verdict rests on it.",
     "linear.mixture": "The first widget of the lab draws it, and no chapter runs a mixture of labels on a fixed design; tests compare it with the "
     "loop in Python and in the browser.",
+    "retraining.admissible_limit": "Fresh data prints it, in a line that nbval compares; MAD-4d is judged by the root at each number of real rows, which "
+    "tends to it.",
+    "retraining.fixed": "Real data that stay prints it beside the forms of large samples, in a line that nbval compares; a test compares it with "
+    "the loop on rows.",
+    "retraining.fresh_limit": "Real data that stay asserts it in an exercise; the recursion whose limit it is turns MAD-3b.",
     "ridge.ridge_as_printed": "Strong collapse compares it with ours to 1e-10 on two hundred random spectra, and prints that in a line that nbval "
     "compares; SMC-1 is judged by ours, which is therefore the same.",
     "fluctuations.tangent_shift": "PDLT-10b is bounded by half of it, at width 20, where the next order counts: a tenth of it is 0.002 of the kernel, "

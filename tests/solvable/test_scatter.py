@@ -155,5 +155,8 @@ def test_distance_is_that_of_the_matrix_root():
     for rows in (3, 9):  # fewer rows than dimensions, and more
         model = scatter.gaussian_fit(1)(scatter.Gaussian.of(gaussian.standard(4, 5)).sample(rows, rng), rng)
         covariance = model.factor.swapaxes(1, 2) @ model.factor
-        plain = [m @ m + np.trace(np.eye(5) + c - 2 * sqrtm(c + 1e-15 * np.eye(5)).real) for m, c in zip(model.mean, covariance, strict=True)]
+        plain = [
+            m @ m + np.trace(np.eye(5) + c - 2 * sqrtm(c + 1e-15 * np.eye(5)).real)
+            for m, c in zip(model.mean, covariance, strict=True)
+        ]
         assert np.allclose(scatter.distance(model), plain, atol=1e-6)
