@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from collapse_utils.dynamics import jacobians, softmax
+from collapse_utils.dynamics import jacobians, relabelling
 from collapse_utils.dynamics.mlp import IN_PLACE, SLOPE, Networks
-from collapse_utils.dynamics.relabelling import batches, tensors
 from collapse_utils.rows import Ensemble
 
 CURVE = {"tanh": lambda h: -2 * h * (1 - h.square()), "relu": torch.zeros_like, "linear": torch.zeros_like}  # σ'' by σ's value
@@ -85,49 +84,26 @@ def temperature(z: Tensor, nats: Tensor, low: float = 0.01, high: float = 100.0)
     return ((a + b) / 2).exp()
 
 
+def cooled(networks: Networks, tau: Tensor) -> Networks:
+    """Return the networks with their logits divided by temperatures τ (R,): the last layer's weights and biases are."""
+    parts = ((*own[:-1], own[-1] / tau[:, None, None]) for own in (networks.weights, networks.biases))
+    return Networks(*parts, networks.activation)
+
+
 @dataclass(frozen=True)
-class Learner:
-    """R networks with one start for all fits, trained with a penalty λ for so many steps.
+class Learner(relabelling.Learner):
+    """R networks with one start for all fits, trained with a Jacobian penalty λ; without one as their parent class does."""
 
-    nats: the mean entropy (fits, R) to which the labels of each fit are tempered; None: temperature one; 0: the likeliest class.
-    """
-
-    starts: Networks
-    rate: float
-    steps: int
-    batch: int
     penalty: float = 0.0
-    nats: Tensor | float | None = None
 
-    def fit(self, data: Ensemble, rng: np.random.Generator) -> "Labeller":
+    def fit(self, data: Ensemble, rng: np.random.Generator) -> relabelling.Labeller:
         """Return the networks after stochastic gradient descent on the data from the start."""
-        order = batches(len(data.rows[0]), self.steps, self.batch, rng)
-        rows, generator = tensors(data), torch.Generator().manual_seed(int(rng.integers(2**62)))
-        if self.penalty:
-            last = descend(self.starts, *rows, self.rate, order, self.penalty, generator)
-        else:
-            last = softmax.descend(self.starts, *rows, self.rate, order)
-        return Labeller(last, data.rows[0], self.nats)
-
-
-@dataclass(frozen=True)
-class Labeller:
-    """Fitted networks, the inputs (N, R, n_in) that they label, and the entropy (R,) of their labels, as in Learner."""
-
-    networks: Networks
-    inputs: np.ndarray
-    nats: Tensor | float | None = None
-
-    def logits(self) -> Tensor:
-        """Return the logits of all inputs, (R, N, C), over the temperature."""
-        z = softmax.logits(self.networks, torch.tensor(self.inputs).movedim(1, 0))
-        return z if not isinstance(self.nats, Tensor) else z / temperature(z, self.nats)[:, None, None]
-
-    def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
-        """Return the first n inputs with labels drawn from the softmax (by the Gumbel trick), or its most probable class."""
-        noise = rng.gumbel(size=(*self.inputs.shape[1::-1], self.networks.weights[-1].shape[1]))
-        scores = self.logits() + (0.0 if isinstance(self.nats, float) else torch.as_tensor(noise))
-        return Ensemble((self.inputs[:n], scores[:, :n].argmax(-1).T.numpy()))
+        if not self.penalty:
+            return super().fit(data, rng)
+        order = relabelling.batches(len(data.rows[0]), self.steps, self.batch, rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        last = descend(self.starts, *relabelling.tensors(data), self.rate, order, self.penalty, generator)
+        return relabelling.Labeller(last, data.rows[0], self.sampled)
 
 
 def _states(networks, x):
