@@ -141,3 +141,15 @@ def check(y: Tensor, classes: int) -> None:
     alone = (y == y[:, :1]).all(1)
     if alone.any():
         raise ValueError(f"train: labels must be of at least 2 classes; got class {int(y[alone][0, 0])} alone.")
+
+
+def attackable(model: nn.Module):
+    """Return a model of images with pixels in [0, 1] as foolbox's attacks take it, without further preprocessing.
+
+    Raises ValueError for a model in training mode, whose dropout an attack would take for the model.
+    """
+    if model.training:
+        raise ValueError("attackable: the model must be in evaluation mode; got training mode; call model.eval() first.")
+    from foolbox import PyTorchModel
+
+    return PyTorchModel(model, bounds=(0, 1))
