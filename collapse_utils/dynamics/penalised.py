@@ -17,12 +17,14 @@ from collapse_utils.rows import Ensemble
 CURVE = {"tanh": lambda h: -2 * h * (1 - h.square()), "relu": torch.zeros_like, "linear": torch.zeros_like}  # σ'' by σ's value
 
 
-def gradient(networks: Networks, x: Tensor, v: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return the gradient of ½ Σ |vᵀJ|² over all rows with respect to (weights, biases), layer by layer.
+def gradient(networks: Networks, x: Tensor, v: Tensor, curved: bool = True) -> list[Tensor]:
+    """Return the gradient of ½ Σ |vᵀJ|² over all rows with respect to the weights and biases, in turn, layer by layer.
 
-    x (R, N, inputs); v (R, N, C), one vector a row. Summed over the C basis vectors it is that of ½ Σ ‖J‖².
+    x (R, N, inputs); v (R, N, C), one vector a row. Summed over the C basis vectors it is that of ½ Σ ‖J‖². curved=False
+    leaves out the term in σ''.
     """
-    return list(_backward(networks, _states(networks, x), v, 1.0, torch.zeros_like(v)))[::-1]
+    steps = list(_backward(networks, _states(networks, x), v, 1.0, torch.zeros_like(v), curved))
+    return [part for pair in steps[::-1] for part in pair]
 
 
 def descend(networks: Networks, x, y, rate: float, batches: Tensor, penalty: float, generator=None) -> Networks:
@@ -126,14 +128,14 @@ def _down(networks, states, v):
     return (at[::-1], before[::-1]), below
 
 
-def _backward(networks, states, v, weight, error):
+def _backward(networks, states, v, weight, error, curved=True):
     """Gradients (weights, biases), from the last layer down, of a loss with the signal `error` at z, plus weight · ½ Σ |vᵀJ|²."""
     act = networks.activation
     (at, before), along = _down(networks, states, v)
     tangents, sources = [weight * along], [None]
     for i in range(1, len(states)):
         u = tangents[-1] @ networks.weights[i - 1].mT
-        sources.append(CURVE[act](states[i]) * before[i] * u)
+        sources.append(curved * CURVE[act](states[i]) * before[i] * u)
         tangents.append(SLOPE[act](states[i]) * u)
     signal = error
     for i in range(len(states) - 1, -1, -1):
