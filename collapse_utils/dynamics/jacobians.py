@@ -125,7 +125,9 @@ def train(models: list[nn.Module], x: Tensor, y: Tensor, batches: Tensor, rate: 
         steps.step()
         falling.step()
     if not all(w.isfinite().all() for w in weights.values()):
-        raise FloatingPointError(f"train: the weights must stay finite; got NaN or infinity at rate {rate:g}; take a smaller one.")
+        raise FloatingPointError(
+            f"train: the weights must stay finite; got NaN or infinity at rate {rate:g}; take a smaller one."
+        )
     done = [copy.deepcopy(model).eval() for model in models]
     for r, model in enumerate(done):
         model.load_state_dict({name: w[r].detach() for name, w in weights.items()})
