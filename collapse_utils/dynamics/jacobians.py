@@ -145,7 +145,7 @@ def check(y: Tensor, classes: int) -> None:
         raise ValueError(f"train: labels must be of at least 2 classes; got class {int(y[alone][0, 0])} alone.")
 
 
-def attacked(model: nn.Module, images: Tensor, labels: Tensor, radii: list[float], steps: int = 20) -> tuple[Tensor, Tensor]:
+def attacked(model: nn.Module, images: Tensor, labels: Tensor, radii: list[float], steps: int = 15) -> tuple[Tensor, Tensor]:
     """Return the accuracy (k,) under projected gradient descent at k radii, and the lengths of Carlini and Wagner's moves.
 
     By foolbox, for images (N, …) with pixels in [0, 1] and no further preprocessing: PGD in the maximum norm from a random start,
