@@ -105,6 +105,11 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(((first.T @ second) ** 2).sum() / first.shape[1])
 
 
+def drawn(n: int, steps: int, batch: int, rng: np.random.Generator) -> Tensor:
+    """Return the row numbers of each step's batch, (steps, batch), every row drawn anew out of n."""
+    return torch.as_tensor(rng.integers(n, size=(steps, batch)))
+
+
 def descend(
     surface: Surface, theta: Tensor, rate: float, batches: Iterable, keep: str = "all", k: int = 10, every: int = 10
 ) -> Tensor:
