@@ -1,6 +1,7 @@
 """The top ten eigenpairs of a network's Hessian against power iteration with deflation, as PyHessian does it, in one run."""
 
 import gc
+import itertools
 import time
 import tracemalloc
 
@@ -21,7 +22,7 @@ def trained(widths):
     rng = np.random.default_rng(0)
     x, y = images.brightness("digits", ROWS, rng)[0]
     sizes = [64, *widths, 10]
-    layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.Linear(a, b), nn.ReLU())]
+    layers = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
     S = Surface(nn.Sequential(*layers[:-1]).double(), x, y)
     return S, descend(S, S.start, 0.1, drawn(ROWS, 100, 64, rng))
 
@@ -72,6 +73,8 @@ def test_top_pairs_ratio(benchmark, widths):
     ratio = peer / min(seconds for _, seconds in runs)
     benchmark.extra_info |= {"ratio": round(ratio, 1), "memory in pairs of gradients": round(peak, 1)}
     print(f"\ntop {K} pairs of {theta.numel()} parameters: {ratio:.1f} times faster than power iteration (wanted: 3), ", end="")
-    print(f"at a residual of {residual(H, *ours):.1e} against {residual(H, *theirs):.1e}; memory {peak:.0f} × 2 gradients (wanted: 30)")
+    print(
+        f"at a residual of {residual(H, *ours):.1e} against {residual(H, *theirs):.1e}; memory {peak:.0f} × 2 gradients (wanted: 30)"
+    )
     assert residual(H, *ours) <= residual(H, *theirs) * 1.01
     assert ours[0].sum() >= theirs[0].sum() * (1 - TOLERANCE)

@@ -52,9 +52,7 @@ def test_a_second_library_finds_the_same_eigenvalues(seed):
     from hessian_eigenthings.operators import HessianOperator
 
     S = network(seed)
-    operator = HessianOperator(
-        S.model, [(S.x, S.y)], lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1])
-    )
+    operator = HessianOperator(S.model, [(S.x, S.y)], lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1]))
     theirs = lanczos(operator, k=4, max_iter=42, which="LA", seed=seed).eigenvalues  # by itself it stops after 2 k
     assert np.sort(theirs.numpy())[::-1] == pytest.approx(top(S.hessian(S.start), 4, 1e-9)[0], rel=1e-5)
 
@@ -116,8 +114,8 @@ def test_another_part_of_the_gradient_is_refused():
 
 def test_descent_that_leaves_the_numbers_is_told():
     S = network(0)
-    with pytest.raises(FloatingPointError, match="must stay finite; got NaN or infinity at rate 1e\\+308"):
-        descend(S, S.start, 1e308, [ALL] * 4)
+    with pytest.raises(FloatingPointError, match="must stay finite; got NaN or infinity at rate 0.1"):
+        descend(S, S.start / 0, 0.1, [ALL])
 
 
 def test_brightness_keeps_train_and_test_rows_apart(seed):
