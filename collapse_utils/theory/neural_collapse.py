@@ -47,15 +47,16 @@ def simplices_loss(sizes: Sequence[int], temperature):
     return sum(terms) / k
 
 
-def critical_temperature(k: int, d: int) -> float:
-    """Return τ_c at which the least even simplices (cold) and the most even ones (hot) have the same cross-entropy (ours).
+def critical_temperature(cold: Sequence[int], hot: Sequence[int]) -> float:
+    """Return τ at which orthogonal simplices of these two lists of sizes have the same cross-entropy (ours).
 
-    Raises ValueError where there is one family alone, as for k = 2d.
+    cold: the less even list, which has fewer pairs of orthogonal points. Raises ValueError for lists that are the same, or not
+    of the same number of classes and of simplices.
     """
-    known = families(k, d)
-    if len(known) == 1:
-        raise ValueError(f"critical_temperature: {k} classes in {d} dimensions have one family of codes, {known[0]}; got no other.")
-    cold, hot = known[0], known[-1]
+    if sorted(cold) == sorted(hot) or (sum(cold), len(cold)) != (sum(hot), len(hot)):
+        raise ValueError(
+            f"critical_temperature: needs two different lists of as many simplices and classes; got {tuple(cold)}, {tuple(hot)}."
+        )
     return float(brentq(lambda t: simplices_loss(cold, t) / simplices_loss(hot, t) - 1, 0.1, 2.0))
 
 
