@@ -58,8 +58,9 @@ def metrics(networks: Networks, x: Tensor, y: Tensor) -> dict[str, np.ndarray]:
     k, labels = w.shape[1], y.numpy()
     centred, *_ = scatter(h, labels, k)
     etf = (np.eye(k) - 1 / k) / np.sqrt(k - 1)
-    away = h[:, :, None] - (centred + h.mean(axis=1, keepdims=True))[:, None]  # (R, N, K, p)
-    nearest, said = (away**2).sum(axis=-1).argmin(axis=-1), softmax.logits(networks, x).argmax(-1).numpy()
+    means = centred + h.mean(axis=1, keepdims=True)
+    nearest = ((means**2).sum(axis=2)[:, None] - 2 * h @ means.mT).argmin(axis=2)  # |h − μ|² less |h|², (R, N, K)
+    said = softmax.logits(networks, x).argmax(-1).numpy()
     return {
         "NC1": variability(h, labels, k),
         "NC2": np.linalg.norm(_scaled(w @ w.mT) - etf, axis=(1, 2)),
