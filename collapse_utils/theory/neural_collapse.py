@@ -23,7 +23,9 @@ def best_margin(k: int, d: int) -> float:
     if d == 2:
         return float(1 - np.cos(2 * np.pi / k))
     if k > 2 * d:
-        raise ValueError(f"best_margin: no closed form beyond 2d = {2 * d} classes in {d} dimensions; got {k}: search for the code.")
+        raise ValueError(
+            f"best_margin: no closed form beyond 2d = {2 * d} classes in {d} dimensions; got {k}: search for the code."
+        )
     return 1.0
 
 
