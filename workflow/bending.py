@@ -22,6 +22,8 @@ UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
     "downstream.passed_on": "Penalty prints our form over it at share one to ten digits, a line that nbval compares; no verdict rests on it.",
     "descent.PEAK": "It is a line in a figure; SGD-8a is judged by the law whose greatest value it is.",
     "descent.one_pass": "The pilot of noise that generalises finds the rates with it, before the run, on a grid coarser than a tenth.",
+    "neural_collapse.families": "Its whole numbers are bent by one: the simplices no longer fit into the dimensions, and hot and cold codes stops "
+    "before its first verdict, so that nothing of it could be published.",
     "scaling_laws.chain": "A tenth on it moves MRS-12a by 0.2 at fit 12, where forty to a hundred chains leave a slack of 0.23; MRS-12b reads a slope "
     "and sees no factor. An exercise that nbval runs sees it.",
     "scaling_laws.optimal": "It gives the best penalty, where the loss is flat: a tenth beside it costs less than the slack of MRS-8.",
