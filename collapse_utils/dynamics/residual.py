@@ -1,0 +1,195 @@
+"""A small residual network for 8 × 8 pictures, trained from activations that are stored compressed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from collapse_utils.dynamics import compression
+from collapse_utils.dynamics.compression import Saved
+from collapse_utils.theory import compressed as law
+
+LAYERS = 5  # convolutions with a stored input; that of the first is the picture
+
+
+class Residual(nn.Module):
+    """Six convolutions of 3 × 3 and ReLU, two of them with a skip, one with stride 2, then means and ten scores."""
+
+    def __init__(self, channels: int, seed: int):
+        super().__init__()
+        c, d = channels, 2 * channels
+        sizes = [(1, c, 1), (c, c, 1), (c, c, 1), (c, d, 2), (d, d, 1), (d, d, 1)]
+        self.convolutions = nn.ModuleList(nn.Conv2d(n, m, 3, stride, padding=1) for n, m, stride in sizes)
+        self.last = nn.Linear(d, 10)
+        generator = torch.Generator().manual_seed(seed)
+        for layer in (*self.convolutions, self.last):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores (N, 10) of pictures (N, 1, 8, 8)."""
+        first, *layers = self.convolutions
+        x = F.relu(first(x))
+        x = F.relu(x + layers[1](F.relu(layers[0](x))))
+        x = F.relu(layers[2](x))
+        x = F.relu(x + layers[4](F.relu(layers[3](x))))
+        return self.last(x.mean((2, 3)))
+
+
+def loss(model: Residual, x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean cross-entropy of pictures (N, 1, 8, 8) with labels (N,)."""
+    return F.cross_entropy(model(x), y)
+
+
+class Watch:
+    """Running means, over about 1/(1 − memory) steps, of ‖G‖² and ‖δ‖² of the layers with a stored input, (LAYERS,) each."""
+
+    def __init__(self, model: Residual, memory: float = 0.9):
+        self.model, self.memory, self.steps = model, memory, 0
+        self.power, self.square = np.zeros(LAYERS), np.zeros(LAYERS)
+        self.fan_in, self.positions = np.zeros(LAYERS), np.zeros(LAYERS)
+        self._now = np.zeros(LAYERS)
+        for i, layer in enumerate(model.convolutions[1:]):
+            layer.register_full_backward_hook(lambda _, __, signals, i=i: self._see(i, signals[0]))
+
+    def _see(self, i: int, signal: Tensor) -> None:
+        self._now[i] = signal.square().sum()
+        self.positions[i] = signal.numel() / signal.shape[1]
+
+    def update(self) -> None:
+        """Take in the gradients and signals of the last backward pass."""
+        layers = self.model.convolutions[1:]
+        square = [float(layer.weight.grad.square().sum()) for layer in layers]
+        self.fan_in[:] = [layer.weight[0].numel() for layer in layers]
+        weight = 1 - self.memory if self.steps else 1.0
+        self.power += weight * (self._now - self.power)
+        self.square += weight * (np.array(square) - self.square)
+        self.steps += 1
+
+
+@dataclass
+class Arm:
+    """A way to store: bound(watch, i, share) of the i-th input, of which a share is not zero, or width(…) in bits; a codec.
+
+    Without either, activations are stored as they are.
+    """
+
+    bound: Callable | None = None
+    width: Callable | None = None
+    codec: str = "dithered"
+    zeros: bool = True
+    bounds: list = field(default_factory=list)
+
+    def store(self, watch: Watch, i: int, x: np.ndarray, seed: int):
+        """Return the i-th activation packed; the last one is read by a rectifier alone, and its signs will do."""
+        if watch.steps == 0 or (self.bound is None and self.width is None):
+            return None
+        if i == LAYERS:
+            return compression.pack(x, 1.0, "signs")
+        if self.width is not None:
+            return compression.levels(x, self.width(watch, i, x), self.zeros)
+        found = self.bound(watch, i, max(np.count_nonzero(x), 1) / x.size)
+        self.bounds.append((i, found))
+        return compression.pack(x, found, self.codec, seed)
+
+
+def adaptive(noise: float, codec: str = "dithered") -> Arm:
+    """Return the arm whose bounds keep the noise of each layer's gradient at a share of the gradient's running size."""
+
+    def bound(watch, i, share):
+        return law.bound(noise * np.sqrt(watch.square[i]), watch.power[i], share, watch.fan_in[i])
+
+    return Arm(bound, codec=codec)
+
+
+def guaranteed(noise: float, zeros: bool) -> Arm:
+    """Return AC-GC's arm: for the same noise in the worst case, a fixed rate of whole bits."""
+
+    def width(watch, i, x):
+        error = law.worst_case(noise * np.sqrt(watch.square[i]), watch.power[i], watch.positions[i], watch.fan_in[i])
+        return int(law.width(error, float(x.max())))
+
+    return Arm(width=width, zeros=zeros)
+
+
+def stored(model: Residual, x: Tensor, y: Tensor) -> list[tuple]:
+    """Return (signal, input, unfold) of each layer with a stored input: δ (M, K), a (N, C, H, W), and what makes (M, D) of an a."""
+    seen: list = []
+    handles = [layer.register_forward_hook(lambda layer, a, z: seen.append((layer, a[0], z))) for layer in model.convolutions[1:]]
+    value = loss(model, x, y)
+    for handle in handles:
+        handle.remove()
+    signals = torch.autograd.grad(value, [z for _, _, z in seen])
+    found = []
+    for (layer, a, _), signal in zip(seen, signals, strict=True):
+
+        def unfold(values, stride=layer.stride):
+            return F.unfold(torch.as_tensor(values), 3, padding=1, stride=stride).mT.flatten(0, 1).double().numpy()
+
+        a = a.detach().numpy()
+        found.append((signal.flatten(2).mT.flatten(0, 1).double().numpy(), a, unfold))
+    return found
+
+
+def gradients(model: Residual, x: Tensor, y: Tensor, store: Callable | None = None) -> list[Tensor]:
+    """Return the weight gradients of the layers with a stored input, from activations stored by store(i, x) or as they are."""
+    with Saved(store or (lambda i, x: None), (x,)):
+        value = loss(model, x, y)
+    return list(torch.autograd.grad(value, [layer.weight for layer in model.convolutions[1:]]))
+
+
+@dataclass
+class Run:
+    """A training run: final train loss and test accuracy, bits a value of each step, bounds (layer, bound) of each step.
+
+    At each look: noise (looks, 2, LAYERS), ‖ΔG‖² and ‖G‖² on the step's batch, and the network's state.
+    """
+
+    loss: float
+    accuracy: float
+    bits: np.ndarray
+    noise: np.ndarray
+    bounds: list
+    states: list
+
+
+def train(
+    arm: Arm, rows: tuple, held: tuple, channels: int, steps: int, batch: int, rate: float, seed: int, looks: tuple = ()
+) -> Run:
+    """Return a Run of a Residual trained by SGD with momentum 0.9 and a rate that falls to zero, activations stored by the arm.
+
+    rows, held: pictures (N, 1, 8, 8) and labels (N,) to train on and to test on; looks: the steps at which noise is measured.
+    """
+    model, rng = Residual(channels, seed), np.random.default_rng(seed)
+    watch, (x, y) = Watch(model), rows
+    optimiser = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    order = np.concatenate([rng.permutation(len(y)) for _ in range(-(-steps * batch // len(y)))])
+    bits, noise, states = [], [], []
+    for step in range(steps):
+        chosen = order[step * batch : (step + 1) * batch]
+        part = x[chosen], y[chosen]
+
+        def store(i, values, step=step):
+            return arm.store(watch, i, values, seed * 1_000_000 + 10 * step + i)
+
+        if step in looks:
+            exact, noisy = gradients(model, *part), gradients(model, *part, store)
+            error = [float((a - b).square().sum()) for a, b in zip(exact, noisy, strict=True)]
+            noise.append((error, [float(g.square().sum()) for g in exact]))
+            states.append({name: value.clone() for name, value in model.state_dict().items()})
+        optimiser.zero_grad()
+        with Saved(store, part[:1]) as saved:
+            value = loss(model, *part)
+        value.backward()
+        watch.update()
+        optimiser.step()
+        schedule.step()
+        bits.append(32 / saved.ratio if saved.stored else 32.0)
+    with torch.no_grad():
+        accuracy = float((model(held[0]).argmax(1) == held[1]).float().mean())
+        final = float(loss(model, *rows))
+    return Run(final, accuracy, np.array(bits), np.array(noise).reshape(-1, 2, LAYERS), arm.bounds, states)
