@@ -74,14 +74,13 @@ class Watch:
 class Arm:
     """A way to store: bound(watch, i, share) of the i-th input, of which a share is not zero, or width(…) in bits; a codec.
 
-    Without either, activations are stored as they are.
+    Without either, activations are stored as they are. settings: (i, bound or width) of all that was stored.
     """
 
     bound: Callable | None = None
     width: Callable | None = None
     codec: str = "dithered"
-    zeros: bool = True
-    bounds: list = field(default_factory=list)
+    settings: list = field(default_factory=list)
 
     def store(self, watch: Watch, i: int, x: np.ndarray, seed: int):
         """Return the i-th activation packed; the last one is read by a rectifier alone, and its signs will do."""
@@ -90,9 +89,11 @@ class Arm:
         if i == LAYERS:
             return compression.pack(x, 1.0, "signs")
         if self.width is not None:
-            return compression.levels(x, self.width(watch, i, x), self.zeros)
+            found = self.width(watch, i, x)
+            self.settings.append((i, found))
+            return compression.levels(x, found, True)
         found = self.bound(watch, i, max(np.count_nonzero(x), 1) / x.size)
-        self.bounds.append((i, found))
+        self.settings.append((i, found))
         return compression.pack(x, found, self.codec, seed)
 
 
@@ -105,14 +106,14 @@ def adaptive(noise: float, codec: str = "dithered") -> Arm:
     return Arm(bound, codec=codec)
 
 
-def guaranteed(noise: float, zeros: bool) -> Arm:
-    """Return AC-GC's arm: for the same noise in the worst case, a fixed rate of whole bits."""
+def guaranteed(noise: float) -> Arm:
+    """Return AC-GC's arm: for the same noise in the worst case, a fixed rate of whole bits, zeros removed."""
 
     def width(watch, i, x):
         error = law.worst_case(noise * np.sqrt(watch.square[i]), watch.power[i], watch.positions[i], watch.fan_in[i])
         return int(law.width(error, float(x.max())))
 
-    return Arm(width=width, zeros=zeros)
+    return Arm(width=width)
 
 
 def stored(model: Residual, x: Tensor, y: Tensor) -> list[tuple]:
@@ -143,7 +144,7 @@ def gradients(model: Residual, x: Tensor, y: Tensor, store: Callable | None = No
 
 @dataclass
 class Run:
-    """A training run: final train loss and test accuracy, bits a value of each step, bounds (layer, bound) of each step.
+    """A training run: final train loss and test accuracy, bits a value of the layers' inputs at each step, (layer, bound or width) as stored.
 
     At each look: noise (looks, 2, LAYERS), ‖ΔG‖² and ‖G‖² on the step's batch, and the network's state.
     """
@@ -152,7 +153,7 @@ class Run:
     accuracy: float
     bits: np.ndarray
     noise: np.ndarray
-    bounds: list
+    settings: list
     states: list
 
 
@@ -188,8 +189,9 @@ def train(
         watch.update()
         optimiser.step()
         schedule.step()
-        bits.append(32 / saved.ratio if saved.stored else 32.0)
+        read = [item for item in saved.stored if item.codec != "signs"]  # by convolutions
+        bits.append(8 * sum(item.nbytes for item in read) / sum(np.prod(item.shape) for item in read) if read else 32.0)
     with torch.no_grad():
         accuracy = float((model(held[0]).argmax(1) == held[1]).float().mean())
         final = float(loss(model, *rows))
-    return Run(final, accuracy, np.array(bits), np.array(noise).reshape(-1, 2, LAYERS), arm.bounds, states)
+    return Run(final, accuracy, np.array(bits), np.array(noise).reshape(-1, 2, LAYERS), arm.settings, states)
