@@ -103,7 +103,7 @@ def unpack(packed: Packed) -> np.ndarray:
     return np.where(kept & (x <= 0), TINY, x) if packed.positive else x
 
 
-def _shrunk(array: np.ndarray, level: int = 5, **options) -> bytes:
+def _shrunk(array: np.ndarray, level: int = 1, **options) -> bytes:
     """Bytes of an array by Zstandard, on one thread; typesize is that of its numbers, without which filters spoil them."""
     blosc2 = library("signs")
     return blosc2.compress2(array, typesize=array.itemsize, codec=blosc2.Codec.ZSTD, clevel=level, nthreads=1, **options)
@@ -114,8 +114,11 @@ def _expanded(raw: bytes) -> bytes:
 
 
 def _codes(codes: np.ndarray) -> bytes:
-    kind = np.int8 if np.abs(codes).max() < 128 else np.int16 if np.abs(codes).max() < 2**15 else np.int32
-    return _shrunk(codes.astype(kind))
+    """Codes in the smallest integers that hold them; few different ones bit by bit."""
+    most = int(np.abs(codes).max())
+    kind = np.int8 if most < 128 else np.int16 if most < 2**15 else np.int32
+    blosc2 = library("signs")
+    return _shrunk(codes.astype(kind), filters=[blosc2.Filter.BITSHUFFLE if most < 5 else blosc2.Filter.SHUFFLE])
 
 
 def _codes_back(packed: Packed, kept: np.ndarray) -> np.ndarray:
@@ -175,7 +178,7 @@ def _truncation(x, kept, bound, seed):
     blosc2 = library("truncation")
     bits = int(np.clip(np.ceil(np.log2(np.abs(x).max() / bound)), 1, 23))  # of the mantissa: errors below max · 2^-bits
     filters = [blosc2.Filter.TRUNC_PREC, blosc2.Filter.SHUFFLE]
-    return _shrunk(x[kept], filters=filters, filters_meta=[bits, 0]), ()
+    return _shrunk(x[kept], 5, filters=filters, filters_meta=[bits, 0]), ()
 
 
 def _truncation_back(packed, kept):
