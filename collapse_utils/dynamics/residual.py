@@ -116,23 +116,34 @@ def guaranteed(noise: float) -> Arm:
     return Arm(width=width)
 
 
-def stored(model: Residual, x: Tensor, y: Tensor) -> list[tuple]:
-    """Return (signal, input, unfold) of each layer with a stored input: δ (M, K), a (N, C, H, W), and what makes (M, D) of an a."""
+@dataclass(frozen=True)
+class Stored:
+    """A convolution as the theory sees it: its signals δ (M, K), its input (N, C, H, W), the stride."""
+
+    signal: np.ndarray
+    input: np.ndarray
+    stride: tuple[int, int]
+
+    def patches(self, values: np.ndarray) -> np.ndarray:
+        """Return values like the input as rows (M, D), one a position of the output."""
+        return F.unfold(torch.from_numpy(values), 3, padding=1, stride=self.stride).mT.flatten(0, 1).numpy()
+
+    def product(self, values: np.ndarray) -> np.ndarray:
+        """Return δᵀ times the patches, (K, D): the weight gradient for the input, its noise for errors of the input."""
+        return self.signal.T @ self.patches(values)
+
+
+def stored(model: Residual, x: Tensor, y: Tensor) -> list[Stored]:
+    """Return the layers with a stored input, on pictures (N, 1, 8, 8) with labels (N,)."""
     seen: list = []
-    handles = [layer.register_forward_hook(lambda layer, a, z: seen.append((layer, a[0], z))) for layer in model.convolutions[1:]]
+    layers = model.convolutions[1:]
+    handles = [layer.register_forward_hook(lambda layer, a, z: seen.append((a[0], z, layer.stride))) for layer in layers]
     value = loss(model, x, y)
     for handle in handles:
         handle.remove()
-    signals = torch.autograd.grad(value, [z for _, _, z in seen])
-    found = []
-    for (layer, a, _), signal in zip(seen, signals, strict=True):
-
-        def unfold(values, stride=layer.stride):
-            return F.unfold(torch.as_tensor(values), 3, padding=1, stride=stride).mT.flatten(0, 1).double().numpy()
-
-        a = a.detach().numpy()
-        found.append((signal.flatten(2).mT.flatten(0, 1).double().numpy(), a, unfold))
-    return found
+    signals = torch.autograd.grad(value, [z for _, z, _ in seen])
+    rows = [signal.flatten(2).mT.flatten(0, 1).numpy() for signal in signals]
+    return [Stored(signal, a.detach().numpy(), stride) for signal, (a, _, stride) in zip(rows, seen, strict=True)]
 
 
 def gradients(model: Residual, x: Tensor, y: Tensor, store: Callable | None = None) -> list[Tensor]:
