@@ -206,7 +206,7 @@ class Saved:
     operations save in turn, as a rectifier and the layer behind it do, is stored once.
     """
 
-    def __init__(self, store: Callable, inputs: tuple = (), least: int = 8192):
+    def __init__(self, store: Callable, inputs: tuple = (), least: int = 4096):
         self.store, self.least, self.inputs = store, least, {t.data_ptr() for t in inputs}
         self.plain, self.bytes, self.stored, self._last, self._open = [], 0, [], (None, None), (None, None)
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
