@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from collapse_utils import tables
 from collapse_utils.dynamics import compression
 from collapse_utils.dynamics.compression import Saved
 from collapse_utils.theory import compressed as law
@@ -74,7 +76,7 @@ class Watch:
 class Arm:
     """A way to store: bound(watch, i, share) of the i-th input, of which a share is not zero, or width(…) in bits; a codec.
 
-    Without either, activations are stored as they are. settings: (i, bound or width) of all that was stored.
+    Without either, activations are stored as they are. settings: size and bound or width of all that was stored.
     """
 
     bound: Callable | None = None
@@ -82,19 +84,27 @@ class Arm:
     codec: str = "dithered"
     settings: list = field(default_factory=list)
 
-    def store(self, watch: Watch, i: int, x: np.ndarray, seed: int):
-        """Return the i-th activation packed; the last one is read by a rectifier alone, and its signs will do."""
+    @property
+    def typical(self) -> float:
+        """The mean of all widths, or the geometric mean of all bounds, weighted by the sizes of the tensors; 0 of none."""
+        if not self.settings:
+            return 0.0
+        sizes, values = np.transpose(self.settings)
+        return float(np.average(values, weights=sizes) if self.width else np.exp(np.average(np.log(values), weights=sizes)))
+
+    def store(self, watch: Watch, seed: int, i: int, x: np.ndarray):
+        """Return the i-th activation packed, or None; the last one is read by a rectifier alone, and its signs will do."""
         if watch.steps == 0 or (self.bound is None and self.width is None):
             return None
         if i == LAYERS:
             return compression.pack(x, 1.0, "signs")
         if self.width is not None:
             found = self.width(watch, i, x)
-            self.settings.append((i, found))
+            self.settings.append((x.size, found))
             return compression.levels(x, found, True)
         found = self.bound(watch, i, max(np.count_nonzero(x), 1) / x.size)
-        self.settings.append((i, found))
-        return compression.pack(x, found, self.codec, seed)
+        self.settings.append((x.size, found))
+        return compression.pack(x, found, self.codec, seed + i)
 
 
 def adaptive(noise: float, codec: str = "dithered") -> Arm:
@@ -155,7 +165,7 @@ def gradients(model: Residual, x: Tensor, y: Tensor, store: Callable | None = No
 
 @dataclass
 class Run:
-    """A training run: final train loss and test accuracy, bits a value of the layers' inputs at each step, (layer, bound or width) as stored.
+    """A training run: final train loss, test accuracy in %, bits a value of the layers' inputs at each step, the arm's typical setting.
 
     At each look: noise (looks, 2, LAYERS), ‖ΔG‖² and ‖G‖² on the step's batch, and the network's state.
     """
@@ -163,9 +173,50 @@ class Run:
     loss: float
     accuracy: float
     bits: np.ndarray
+    typical: float
     noise: np.ndarray
-    settings: list
     states: list
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Loss, accuracy, mean bits and typical setting."""
+        return {"loss": self.loss, "accuracy": self.accuracy, "bits": self.bits.mean(), "typical": self.typical}
+
+    def held(self, asked: float) -> np.ndarray:
+        """Return the rms noise over the rms gradient and over the share asked for, in four quarters of the looks, mean of layers."""
+        off, exact = self.noise.reshape(4, -1, 2, LAYERS).sum(axis=1).swapaxes(0, 1)
+        return np.sqrt(off / exact).mean(axis=1) / asked
+
+
+def digits(n_train: int, rng: np.random.Generator) -> list[tuple[Tensor, Tensor]]:
+    """Return the training and the other digits, pictures (n, 1, 8, 8) and labels (n,), shuffled.
+
+    One mean and one scale for all pixels, so that a background stays equal.
+    """
+    x, y = tables.load("digits")
+    mixed = rng.permutation(len(y))
+    x = torch.tensor((x - x.mean()) / x.std(), dtype=torch.float32).reshape(-1, 1, 8, 8)[mixed]
+    y = torch.tensor(y.astype(int))[mixed]
+    return [(x[:n_train], y[:n_train]), (x[n_train:], y[n_train:])]
+
+
+def loaded(state: dict) -> Residual:
+    """Return a network with this state."""
+    model = Residual(len(state["convolutions.0.bias"]), 0)
+    model.load_state_dict(state)
+    return model
+
+
+def freed(model: Residual, x: Tensor, y: Tensor, share: float, codec: str = "dithered") -> tuple[float, float]:
+    """Return by what factors all saved bytes and those of activations fall, at a bound of a share of their standard deviation."""
+
+    def saved(store):
+        with Saved(store, (x,)) as found:
+            loss(model, x, y)
+        return found
+
+    small = saved(lambda i, a: compression.pack(a, share * a[a != 0].std(), codec))
+    return saved(lambda i, a: None).bytes / small.bytes, small.ratio
 
 
 def train(
@@ -184,14 +235,11 @@ def train(
     for step in range(steps):
         chosen = order[step * batch : (step + 1) * batch]
         part = x[chosen], y[chosen]
-
-        def store(i, values, step=step):
-            return arm.store(watch, i, values, seed * 1_000_000 + 10 * step + i)
-
+        store = partial(arm.store, watch, seed * 1_000_000 + 10 * step)
         if step in looks:
             exact, noisy = gradients(model, *part), gradients(model, *part, store)
-            error = [float((a - b).square().sum()) for a, b in zip(exact, noisy, strict=True)]
-            noise.append((error, [float(g.square().sum()) for g in exact]))
+            off = [a - b for a, b in zip(exact, noisy, strict=True)]
+            noise.append([[float(g.square().sum()) for g in of] for of in (off, exact)])
             states.append({name: value.clone() for name, value in model.state_dict().items()})
         optimiser.zero_grad()
         with Saved(store, part[:1]) as saved:
@@ -203,6 +251,6 @@ def train(
         read = [item for item in saved.stored if item.codec != "signs"]  # by convolutions
         bits.append(8 * sum(item.nbytes for item in read) / sum(np.prod(item.shape) for item in read) if read else 32.0)
     with torch.no_grad():
-        accuracy = float((model(held[0]).argmax(1) == held[1]).float().mean())
+        accuracy = 100 * float((model(held[0]).argmax(1) == held[1]).float().mean())
         final = float(loss(model, *rows))
-    return Run(final, accuracy, np.array(bits), np.array(noise).reshape(-1, 2, LAYERS), arm.settings, states)
+    return Run(final, accuracy, np.array(bits), arm.typical, np.array(noise).reshape(-1, 2, LAYERS), states)
