@@ -47,28 +47,25 @@ def loss(model: Residual, x: Tensor, y: Tensor) -> Tensor:
 
 
 class Watch:
-    """Running means, over about 1/(1 − memory) steps, of ‖G‖² and ‖δ‖² of the layers with a stored input, (LAYERS,) each."""
+    """Running geometric means, over about 1/(1 − memory) steps, of ‖G‖²/‖δ‖² of the layers with a stored input, (LAYERS,)."""
 
-    def __init__(self, model: Residual, memory: float = 0.9):
+    def __init__(self, model: Residual, memory: float = 0.8):
         self.model, self.memory, self.steps = model, memory, 0
-        self.power, self.square = np.zeros(LAYERS), np.zeros(LAYERS)
+        self.ratio, self._power = np.ones(LAYERS), np.zeros(LAYERS)
         self.fan_in, self.positions = np.zeros(LAYERS), np.zeros(LAYERS)
-        self._now = np.zeros(LAYERS)
         for i, layer in enumerate(model.convolutions[1:]):
+            self.fan_in[i] = layer.weight[0].numel()
             layer.register_full_backward_hook(lambda _, __, signals, i=i: self._see(i, signals[0]))
 
     def _see(self, i: int, signal: Tensor) -> None:
-        self._now[i] = signal.square().sum()
+        self._power[i] = signal.square().sum()
         self.positions[i] = signal.numel() / signal.shape[1]
 
     def update(self) -> None:
-        """Take in the gradients and signals of the last backward pass."""
-        layers = self.model.convolutions[1:]
-        square = [float(layer.weight.grad.square().sum()) for layer in layers]
-        self.fan_in[:] = [layer.weight[0].numel() for layer in layers]
-        weight = 1 - self.memory if self.steps else 1.0
-        self.power += weight * (self._now - self.power)
-        self.square += weight * (np.array(square) - self.square)
+        """Take in the gradients and signals of the last backward pass; a layer without a signal keeps its mean."""
+        square = np.array([float(layer.weight.grad.square().sum()) for layer in self.model.convolutions[1:]])
+        alive, weight = (square > 0) & (self._power > 0), 1 - self.memory if self.steps else 1.0
+        self.ratio[alive] *= (square[alive] / self._power[alive] / self.ratio[alive]) ** weight
         self.steps += 1
 
 
@@ -111,7 +108,7 @@ def adaptive(noise: float, codec: str = "dithered") -> Arm:
     """Return the arm whose bounds keep the noise of each layer's gradient at a share of the gradient's running size."""
 
     def bound(watch, i, share):
-        return law.bound(noise * np.sqrt(watch.square[i]), watch.power[i], share, watch.fan_in[i])
+        return law.bound(noise * np.sqrt(watch.ratio[i]), 1.0, share, watch.fan_in[i])
 
     return Arm(bound, codec=codec)
 
@@ -120,7 +117,7 @@ def guaranteed(noise: float) -> Arm:
     """Return AC-GC's arm: for the same noise in the worst case, a fixed rate of whole bits, zeros removed."""
 
     def width(watch, i, x):
-        error = law.worst_case(noise * np.sqrt(watch.square[i]), watch.power[i], watch.positions[i], watch.fan_in[i])
+        error = law.worst_case(noise * np.sqrt(watch.ratio[i]), 1.0, watch.positions[i], watch.fan_in[i])
         return int(law.width(error, float(x.max())))
 
     return Arm(width=width)

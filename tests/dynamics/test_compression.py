@@ -127,7 +127,7 @@ def test_training_stores_what_its_arm_says(seed):
     assert (large.bits[1:] < 9).all() and large.loss == pytest.approx(exact.loss, rel=0.05)
 
 
-def test_running_means_forget(seed):
+def test_running_means_are_of_gradients_over_signals(seed):
     model, x, y = network(seed)
     watch = residual.Watch(model, 0.5)
     for _ in range(2):
@@ -135,6 +135,7 @@ def test_running_means_forget(seed):
         residual.loss(model, x, y).backward()
         watch.update()
     signals = residual.stored(model, x, y)
-    np.testing.assert_allclose(watch.power, [np.sum(layer.signal**2) for layer in signals], rtol=1e-4)
+    ratios = [np.sum(layer.product(layer.input) ** 2) / np.sum(layer.signal**2) for layer in signals]
+    np.testing.assert_allclose(watch.ratio, ratios, rtol=1e-3)
     np.testing.assert_allclose(watch.positions, [len(layer.signal) for layer in signals])
     np.testing.assert_allclose(watch.fan_in, [layer.patches(layer.input).shape[1] for layer in signals])
