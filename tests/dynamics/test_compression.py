@@ -21,7 +21,8 @@ def activations(seed, shape=(8, 4, 6, 6)):
 def test_codecs_keep_bound_zeros_and_signs(seed, codec, bound):
     x = activations(seed)
     y = unpack(pack(x, bound, codec))
-    assert y.dtype == np.float32 and y.shape == x.shape
+    assert y.dtype == np.float32
+    assert y.shape == x.shape
     assert np.abs(y - x).max() <= bound * (1 + 1e-3)
     assert ((y > 0) == (x > 0)).all()
 
@@ -48,7 +49,7 @@ def test_signs_and_levels(seed):
     for zeros in (False, True):
         packed = levels(x, 6, zeros)
         y, top = unpack(packed), x.max(axis=(0, 2, 3), keepdims=True)
-        assert (np.abs(y - x) <= top / 63 * (1 if zeros else 1) + 1e-6).all()
+        assert (np.abs(y - x) <= top / 63 + 1e-6).all()
         assert ((y > 0) == (x > 0)).all()
     assert levels(x, 6, False).nbytes == x.size * 6 // 8 + 8 * 5
 
@@ -122,9 +123,12 @@ def test_a_tensor_that_two_operations_save_is_stored_once(seed):
 def test_training_stores_what_its_arm_says(seed):
     _, x, y = network(seed)
     exact = residual.train(residual.Arm(), (x, y), (x, y), 8, 4, 32, 0.05, seed, (0, 3))
-    assert (exact.bits == 32).all() and (exact.noise[:, 0] == 0).all() and len(exact.states) == 2
+    assert (exact.bits == 32).all()
+    assert (exact.noise[:, 0] == 0).all()
+    assert len(exact.states) == 2
     large = residual.train(residual.Arm(width=lambda *_: 8), (x, y), (x, y), 8, 4, 32, 0.05, seed)
-    assert (large.bits[1:] < 9).all() and large.loss == pytest.approx(exact.loss, rel=0.05)
+    assert (large.bits[1:] < 9).all()
+    assert large.loss == pytest.approx(exact.loss, rel=0.05)
 
 
 def test_running_means_are_of_gradients_over_signals(seed):

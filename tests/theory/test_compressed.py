@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from collapse_utils.theory import compressed as law
-from collapse_utils.theory import descent
+from collapse_utils.theory import compressed as law, descent
 
 EIGENVALUES, START = np.array([2.0, 0.5]), np.array([0.25, 1.5])
 
@@ -68,7 +67,7 @@ def test_the_loop_is_what_chains_of_rows_do(seed, real):
         return theta
 
     losses, theta = [], fitted(START, 0.0)
-    for n in range(3):
+    for _n in range(3):
         losses.append(theta**2 @ EIGENVALUES / 2)
         theta = fitted(fitted(START, 0.0) if real else START, theta)
     predicted = law.loop(START, EIGENVALUES, 0.8, eta, 8, 2, error, 3, real)
