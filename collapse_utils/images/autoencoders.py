@@ -1,0 +1,129 @@
+"""Small autoencoders, one a seed, side by side in one model: every weight has the seed as its first axis."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from collapse_utils.rows import Ensemble
+
+
+class Network(torch.nn.Module):
+    """Tanh layers D → hidden → hidden → k → hidden → hidden → D for each of R seeds; the code and the output are linear."""
+
+    def __init__(self, seeds: int, ambient: int, latent: int, hidden: int = 48):
+        super().__init__()
+        self.seeds, self.latent = seeds, latent
+        sizes = [ambient, hidden, hidden, latent, hidden, hidden, ambient]
+        self.weights = torch.nn.ParameterList(_uniform(seeds, a, b) for a, b in pairwise(sizes))
+        self.shifts = torch.nn.ParameterList(torch.zeros(seeds, 1, b) for b in sizes[1:])
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the codes (R, n, k) of points (R, n, D)."""
+        return self._through(x, 0)
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Return points (R, n, D) at codes (R, n, k)."""
+        return self._through(z, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what comes back of points (R, n, D)."""
+        return self.decode(self.encode(x))
+
+    def _through(self, x, start):
+        for i in range(start, start + 3):
+            x = torch.baddbmm(self.shifts[i], x, self.weights[i])
+            x = torch.tanh(x) if i < start + 2 else x
+        return x
+
+
+@dataclass(frozen=True)
+class Autoencoders:
+    """Trained networks and the codes (R, n, k) of what they were trained on."""
+
+    network: Network
+    codes: torch.Tensor
+
+    def reconstruct(self, x: np.ndarray) -> np.ndarray:
+        """Return what comes back of points (n, D), or (R, n, D) where each network has its own: (R, n, D)."""
+        with torch.inference_mode():
+            parts = _each(x, self.network.seeds).split(4096, dim=1)
+            return torch.cat([self.network(part) for part in parts], dim=1).double().numpy()
+
+    def errors(self, x: np.ndarray) -> np.ndarray:
+        """Return the distances (R, n) between points, as reconstruct takes them, and what comes back."""
+        return np.linalg.norm(self.reconstruct(x) - x, axis=-1)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
+        """Return n points of each network, an Ensemble of (n, R, D): decoded draws from a kernel density of its codes.
+
+        The kernel is Gaussian, along each axis of the code of Scott's width, the spread times m^(−1/(k + 4)) for m codes.
+        """
+        seeds, m, k = self.codes.shape
+        chosen = torch.from_numpy(rng.integers(0, m, (seeds, n, 1))).expand(-1, -1, k)
+        noise = torch.from_numpy(rng.standard_normal((seeds, n, k), dtype=np.float32))
+        width = self.codes.std(dim=1, keepdim=True) * m ** (-1 / (k + 4))
+        with torch.inference_mode():
+            return Ensemble(self.network.decode(self.codes.gather(1, chosen) + width * noise).transpose(0, 1).double().numpy())
+
+
+def train(
+    x: np.ndarray,
+    latent: int,
+    seeds: int,
+    rng: np.random.Generator,
+    steps: int | Sequence[int] = 1500,
+    hidden: int = 48,
+    batch: int = 128,
+    rate: float = 3e-3,
+) -> Autoencoders | list[Autoencoders]:
+    """Train autoencoders on points (n, D), or (R, n, D), by Adam on squared errors, its rate falling as a cosine to zero.
+
+    Where steps are several, in ascending order, returns one Autoencoders for each: all from one descent at a constant rate.
+    Raises ValueError unless the latent size is at least 1 and below the ambient one, and points are at least a batch.
+    """
+    ambient, n = x.shape[-1], x.shape[-2]
+    if not 1 <= latent < ambient:
+        raise ValueError(f"train: the latent size must be at least 1 and below the ambient dimension {ambient}; got {latent}.")
+    if n < batch:
+        raise ValueError(f"train: must have at least a batch of {batch} points; got {n}.")
+    torch.manual_seed(int(rng.integers(2**62)))
+    network, points = Network(seeds, ambient, latent, hidden), _each(x, seeds)
+    adam, own = torch.optim.Adam(network.parameters(), lr=rate, fused=True), torch.arange(seeds)[:, None]
+    stops, kept = np.atleast_1d(steps), []
+    for step in range(1, stops[-1] + 1):
+        if np.ndim(steps) == 0:
+            adam.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / stops[-1])) / 2
+        drawn = points[own, torch.randint(n, (seeds, batch))]
+        ((network(drawn) - drawn) ** 2).sum(dim=(0, 2)).mean().backward()
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+        if step in stops:
+            with torch.inference_mode():
+                kept.append(Autoencoders(copy.deepcopy(network).requires_grad_(False), network.encode(points)))
+    return kept if np.ndim(steps) else kept[0]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """fit(data, rng) for feedback_loop, on an Ensemble of points (n, R, D): one fresh autoencoder for each replicate."""
+
+    latent: int
+    steps: int = 1500
+
+    def __call__(self, data: Ensemble, rng: np.random.Generator) -> Autoencoders:
+        x = data.rows.swapaxes(0, 1)
+        return train(x, self.latent, len(x), rng, self.steps)
+
+
+def _uniform(seeds, a, b):
+    return torch.empty(seeds, a, b).uniform_(-1, 1) * (3 / a) ** 0.5  # of variance 1/a
+
+
+def _each(x, seeds):
+    x = torch.as_tensor(np.asarray(x), dtype=torch.float32)
+    return x.expand(seeds, *x.shape) if x.ndim == 2 else x
