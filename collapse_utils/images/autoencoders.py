@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,16 +15,16 @@ from collapse_utils.rows import Ensemble
 class Network(torch.nn.Module):
     """Tanh layers D → hidden → hidden → k → hidden → hidden → D for each of R seeds; the code and the output are linear.
 
-    Weights start with the variance one over the fan-in, shifts a third of that. Without shifts the network is odd, and on data
-    that are their own mirror image it stays odd: an artefact, with two gaps on a circle and an error of r in the middle.
+    Weights and shifts start as those of torch.nn.Linear. Without shifts the network is odd, and on data that are their own
+    mirror image it stays odd: an artefact, with two gaps on a circle.
     """
 
     def __init__(self, seeds: int, ambient: int, latent: int, hidden: int = 48):
         super().__init__()
         self.seeds, self.latent = seeds, latent
         sizes = [ambient, hidden, hidden, latent, hidden, hidden, ambient]
-        self.weights = torch.nn.ParameterList(_uniform((seeds, a, b), 3 / a) for a, b in pairwise(sizes))
-        self.shifts = torch.nn.ParameterList(_uniform((seeds, 1, b), 1 / a) for a, b in pairwise(sizes))
+        self.weights = torch.nn.ParameterList(_uniform((seeds, a, b), a) for a, b in pairwise(sizes))
+        self.shifts = torch.nn.ParameterList(_uniform((seeds, 1, b), a) for a, b in pairwise(sizes))
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Return the codes (R, n, k) of points (R, n, D)."""
@@ -62,6 +62,19 @@ class Autoencoders:
         """Return the distances (R, n) between points, as reconstruct takes them, and what comes back."""
         return np.linalg.norm(self.reconstruct(x) - x, axis=-1)
 
+    def hardest(self, x: np.ndarray, back: Callable, steps: int = 60, rate: float = 0.01) -> np.ndarray:
+        """Return the largest error (R,) of each network, uphill from points (R, n, D); back(x) takes points back to the set."""
+        points = _each(x, self.network.seeds).clone().requires_grad_()
+        adam, worst = torch.optim.Adam([points], lr=rate), torch.zeros(self.network.seeds)
+        for _ in range(steps):
+            on = back(points)
+            errors = torch.linalg.vector_norm(self.network(on) - on, dim=-1)
+            worst = torch.maximum(worst, errors.detach().amax(dim=1))
+            (-errors.sum()).backward()
+            adam.step()
+            adam.zero_grad()
+        return worst.double().numpy()
+
     def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
         """Return n points of each network, an Ensemble of (n, R, D): decoded draws from a kernel density of its codes.
 
@@ -88,11 +101,11 @@ def train(
     """Train autoencoders on points (n, D), or (R, n, D), by Adam on squared errors, its rate falling as a cosine to zero.
 
     Where steps are several, in ascending order, returns one Autoencoders for each: all from one descent at a constant rate.
-    Raises ValueError unless the latent size is at least 1 and below the ambient one, and points are at least a batch.
+    Raises ValueError unless the latent size is at least 1 and at most the ambient one, and points are at least a batch.
     """
     ambient, n = x.shape[-1], x.shape[-2]
-    if not 1 <= latent < ambient:
-        raise ValueError(f"train: the latent size must be at least 1 and below the ambient dimension {ambient}; got {latent}.")
+    if not 1 <= latent <= ambient:
+        raise ValueError(f"train: the latent size must be at least 1 and at most the ambient dimension {ambient}; got {latent}.")
     if n < batch:
         raise ValueError(f"train: must have at least a batch of {batch} points; got {n}.")
     torch.manual_seed(int(rng.integers(2**62)))
@@ -124,8 +137,8 @@ class Fit:
         return train(x, self.latent, len(x), rng, self.steps)
 
 
-def _uniform(shape, square):
-    return torch.empty(shape).uniform_(-1, 1) * square**0.5
+def _uniform(shape, fan_in):
+    return torch.empty(shape).uniform_(-1, 1) / fan_in**0.5
 
 
 def _each(x, seeds):
