@@ -47,10 +47,10 @@ class Network(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Autoencoders:
-    """Trained networks and the codes (R, n, k) of what they were trained on."""
+    """Trained networks, and for each group of them, trained on equally many points, the codes (R, m, k) of these."""
 
     network: Network
-    codes: torch.Tensor
+    codes: tuple[torch.Tensor, ...]
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
         """Return what comes back of points (n, D), or (R, n, D) where each network has its own: (R, n, D)."""
@@ -75,66 +75,88 @@ class Autoencoders:
             adam.zero_grad()
         return worst.double().numpy()
 
-    def sample(self, n: int, rng: np.random.Generator) -> Ensemble:
-        """Return n points of each network, an Ensemble of (n, R, D): decoded draws from a kernel density of its codes.
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[Ensemble, ...]:
+        """Return n points of each network, an Ensemble of (n, R, D) for each group: decoded draws from a kernel density of its codes.
 
         The kernel is Gaussian, along each axis of the code of Scott's width, the spread times m^(−1/(k + 4)) for m codes.
         """
-        seeds, m, k = self.codes.shape
-        chosen = torch.from_numpy(rng.integers(0, m, (seeds, n, 1))).expand(-1, -1, k)
-        noise = torch.from_numpy(rng.standard_normal((seeds, n, k), dtype=np.float32))
-        width = self.codes.std(dim=1, keepdim=True) * m ** (-1 / (k + 4))
+        drawn = [_kernel(codes, n, rng) for codes in self.codes]
         with torch.inference_mode():
-            return Ensemble(self.network.decode(self.codes.gather(1, chosen) + width * noise).transpose(0, 1).double().numpy())
+            found = self.network.decode(torch.cat(drawn)).transpose(0, 1).double().numpy()  # (n, R, D)
+        ends = np.cumsum([len(codes) for codes in self.codes])[:-1]
+        return tuple(Ensemble(part) for part in np.split(found, ends, axis=1))
 
 
 def train(
-    x: np.ndarray,
+    x: np.ndarray | Sequence[np.ndarray],
     latent: int,
     seeds: int,
     rng: np.random.Generator,
     steps: int | Sequence[int] = 1500,
     hidden: int = 48,
     batch: int = 64,
-    rate: float = 3e-3,
+    rate: float = 1e-2,
 ) -> Autoencoders | list[Autoencoders]:
-    """Train autoencoders on points (n, D), or (R, n, D), by Adam on squared errors, its rate falling as a cosine to zero.
+    """Train R = `seeds` autoencoders on points (n, D), or (R, n, D), by Adam on squared errors, its rate falling as a cosine to zero.
 
+    Points may come in groups (R_1, n_1, D), (R_2, n_2, D), … of R networks in all.
     Where steps are several, in ascending order, returns one Autoencoders for each: all from one descent at a constant rate.
     Raises ValueError unless the latent size is at least 1 and at most the ambient one, and points are at least a batch.
     """
-    ambient, n = x.shape[-1], x.shape[-2]
+    groups = [_each(x, seeds)] if isinstance(x, np.ndarray) else [_each(part, len(part)) for part in x]
+    ambient, n = groups[0].shape[-1], min(part.shape[1] for part in groups)
     if not 1 <= latent <= ambient:
         raise ValueError(f"train: the latent size must be at least 1 and at most the ambient dimension {ambient}; got {latent}.")
     if n < batch:
         raise ValueError(f"train: must have at least a batch of {batch} points; got {n}.")
     torch.manual_seed(int(rng.integers(2**62)))
-    network, points = Network(seeds, ambient, latent, hidden), _each(x, seeds)
-    adam, own = torch.optim.Adam(network.parameters(), lr=rate, fused=True), torch.arange(seeds)[:, None]
+    network = Network(seeds, ambient, latent, hidden)
+    adam = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
     stops, kept = np.atleast_1d(steps), []
     for step in range(1, stops[-1] + 1):
         if np.ndim(steps) == 0:
             adam.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / stops[-1])) / 2
-        drawn = points[own, torch.randint(n, (seeds, batch))]
+        drawn = torch.cat([_draw(part, batch) for part in groups])
         ((network(drawn) - drawn) ** 2).sum(dim=(0, 2)).mean().backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
         if step in stops:
-            with torch.inference_mode():
-                kept.append(Autoencoders(copy.deepcopy(network).requires_grad_(False), network.encode(points)))
+            kept.append(_finished(network, groups))
     return kept if np.ndim(steps) else kept[0]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """fit(data, rng) for feedback_loop, on an Ensemble of points (n, R, D): one fresh autoencoder for each replicate."""
+    """fit(data, rng) for feedback_loop, on Ensembles of points (n_i, R_i, D), a tuple: one fresh autoencoder for each replicate."""
 
     latent: int
     steps: int = 1500
 
-    def __call__(self, data: Ensemble, rng: np.random.Generator) -> Autoencoders:
-        x = data.rows.swapaxes(0, 1)
-        return train(x, self.latent, len(x), rng, self.steps)
+    def __call__(self, data: tuple[Ensemble, ...], rng: np.random.Generator) -> Autoencoders:
+        groups = [part.rows.swapaxes(0, 1) for part in data]
+        return train(groups, self.latent, sum(map(len, groups)), rng, self.steps)
+
+
+def _finished(network, groups):
+    sizes = [len(part) for part in groups]
+    with torch.inference_mode():
+        if len(groups) == 1:
+            return Autoencoders(copy.deepcopy(network), (network.encode(groups[0]),))
+        most = max(part.shape[1] for part in groups)
+        padded = torch.cat([part[:, torch.arange(most) % part.shape[1]] for part in groups])
+        codes = network.encode(padded).split(sizes)
+        return Autoencoders(copy.deepcopy(network), tuple(z[:, : part.shape[1]] for z, part in zip(codes, groups, strict=True)))
+
+
+def _draw(x, n):
+    return x[torch.arange(len(x))[:, None], torch.randint(x.shape[1], (len(x), n))]
+
+
+def _kernel(codes, n, rng):
+    r, m, k = codes.shape
+    chosen = torch.from_numpy(rng.integers(0, m, (r, n, 1))).expand(-1, -1, k)
+    noise = torch.from_numpy(rng.standard_normal((r, n, k), dtype=np.float32))
+    return codes.gather(1, chosen) + codes.std(dim=1, keepdim=True) * m ** (-1 / (k + 4)) * noise
 
 
 def _uniform(shape, fan_in):
