@@ -138,14 +138,12 @@ class Fit:
 
 
 def _finished(network, groups):
-    sizes = [len(part) for part in groups]
-    with torch.inference_mode():
-        if len(groups) == 1:
-            return Autoencoders(copy.deepcopy(network), (network.encode(groups[0]),))
-        most = max(part.shape[1] for part in groups)
-        padded = torch.cat([part[:, torch.arange(most) % part.shape[1]] for part in groups])
-        codes = network.encode(padded).split(sizes)
-        return Autoencoders(copy.deepcopy(network), tuple(z[:, : part.shape[1]] for z, part in zip(codes, groups, strict=True)))
+    """A copy of the networks with the codes of each group; shorter groups are gone round again and cut to length."""
+    most = max(part.shape[1] for part in groups)
+    padded = torch.cat([part[:, torch.arange(most) % part.shape[1]] for part in groups])
+    with torch.no_grad():
+        codes = network.encode(padded).split([len(part) for part in groups])
+    return Autoencoders(copy.deepcopy(network), tuple(z[:, : part.shape[1]] for z, part in zip(codes, groups, strict=True)))
 
 
 def _draw(x, n):

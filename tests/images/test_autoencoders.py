@@ -25,7 +25,7 @@ def test_networks_side_by_side_are_those_of_torch():
     x = torch.randn(3, 11, 5)
     for r in range(3):
         assert torch.allclose(alone(network, r)(x[r]), network(x)[r], atol=1e-6)
-    bound = [float(w.abs().max()) * w.shape[1] ** 0.5 for w in network.weights]
+    bound = [float(w.detach().abs().max()) * w.shape[1] ** 0.5 for w in network.weights]
     assert max(bound) <= 1 < 1.3 * max(bound)  # as torch.nn.Linear
 
 
@@ -33,8 +33,8 @@ def test_networks_do_not_learn_from_each_other(seed):
     """Each on its own circle: radius one and two."""
     rng = np.random.default_rng(seed)
     x = np.stack([r * shapes.sphere(400, rng, 1) for r in (1.0, 2.0)])
-    model = autoencoders.train(x, 2, 2, rng, 400)
-    assert (model.errors(x).mean(axis=1) < [0.1, 0.2]).all()
+    model = autoencoders.train(x, 2, 2, rng, 200)
+    assert (model.errors(x).mean(axis=1) < [0.15, 0.3]).all()
     assert np.allclose(np.linalg.norm(model.reconstruct(x), axis=-1).mean(axis=1), [1, 2], rtol=0.1)
 
 
@@ -61,9 +61,9 @@ def test_samples_are_decoded_codes_with_a_kernel(seed):
 
 def test_one_unit_cuts_a_circle_and_two_do_not(seed):
     rng = np.random.default_rng(seed)
-    real = (Ensemble(np.stack([shapes.sphere(300, rng, 1) for _ in range(6)], axis=1)),)
+    real = (Ensemble(np.stack([shapes.sphere(300, rng, 1) for _ in range(5)], axis=1)),)
     for k, low, high in ((1, 0.25, 4), (2, 0, 0.25)):
-        model = autoencoders.Fit(k, 500)(real, rng)
+        model = autoencoders.Fit(k, 300)(real, rng)
         gaps = widest_gap(model.sample(300, rng)[0].rows.swapaxes(0, 1))
         assert low < np.median(gaps) < high
         assert (model.errors(shapes.sphere(2000, rng, 1)).max(axis=1) > 0.99).all() == (k == 1)
