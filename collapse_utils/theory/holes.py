@@ -7,22 +7,6 @@ decoder leaves the set. On a circle of radius r through one unit the damage is a
 import numpy as np
 
 
-def swept_error(width, radius: float = 1.0):
-    """Return w·r²/π, the mean squared error of a circle whose gap is swept backwards at a steady rate (ours).
-
-    While the input crosses the gap, of width w in radians, the output runs through the other 2π − w. The angle between them is
-    uniform on (0, 2π): a mean square of 2r² inside the gap, which is a share w/2π of the circle.
-    """
-    return np.asarray(width) * radius**2 / np.pi
-
-
-def swept_share(level: float, radius: float = 1.0) -> float:
-    """Return 1 − (2/π)·asin(level/2r), the share of a swept gap in which the error exceeds a level, 0 ≤ level ≤ 2r (ours)."""
-    if not 0 <= level <= 2 * radius:
-        raise ValueError(f"swept_share: level must lie between 0 and the diameter {2 * radius:g}; got {level}.")
-    return 1 - 2 / np.pi * np.arcsin(level / (2 * radius))
-
-
 def ring_bar(width, radius: float = 1.0, filtration: str = "rips"):
     """Return the length of the bar of a densely covered circle with a gap of width w, in diameters: (…) (ours).
 
