@@ -75,8 +75,8 @@ def taught(alpha, latents, rows, *rest):
     return scaling_laws.taught(scaling_laws.spectrum(latents, alpha), min(rows, 1e14), *rest)
 
 
-def interpolator(alpha, latents, rows):
-    return scaling_laws.chain(scaling_laws.spectrum(latents, alpha), rows, 1)[0]
+def chain(alpha, latents, rows, fits):
+    return scaling_laws.chain(scaling_laws.spectrum(latents, alpha), rows, fits)
 
 
 def of_network(law):
@@ -114,7 +114,7 @@ LAWS = {  # the law of the package at the arguments of the script's, and at whic
     "fixed_limit": (weights.fixed_limit, RATIOS),
     "best_weight": (weights.best, [[k] for _, k in RATIOS]),
     "taught": (taught, TAUGHT),
-    "interpolator": (interpolator, [[alpha, latents, by] for alpha, latents, *_, by in TAUGHT]),
+    "chain": (chain, [[alpha, latents, by, 10] for alpha, latents, *_, by in TAUGHT[:100]]),
     "vertex_gaussian": (vertex("gaussian"), NETWORKS),
     "vertex_haar": (vertex("haar"), NETWORKS),
 }

@@ -22,10 +22,15 @@ function root(lam, count, penalty) { // κ with Σ λ/(λ+κ) + count·penalty/�
   }
   return Math.exp(at);
 }
-function teacher(lam, rows) { // second moments with the truth and with itself in every direction, each 1/M for the truth
-  const unit = 1 / lam.length, delta = root(lam, rows, 0), kept = (l) => l / (l + delta);
-  const weight = sum(lam, (l) => kept(l) ** 2 / l) / (rows - sum(lam, (l) => kept(l) ** 2));
-  return { unit, cross: lam.map((l) => unit * kept(l)), own: lam.map((l) => unit * (kept(l) ** 2 + l * (1 - kept(l)) ** 2 * weight)) };
+function teachers(lam, rows, fits) { // each the student of the last: second moments with the truth and with itself in every direction, each 1/M for the truth
+  const unit = 1 / lam.length, delta = root(lam, rows, 0), kept = lam.map((l) => l / (l + delta)), free = rows - sum(kept, (f) => f ** 2);
+  let cross = lam.map(() => unit), own = cross;
+  return times(fits, () => {
+    const spread = sum(lam, (l, i) => (own[i] * kept[i] ** 2) / l) / free;
+    own = lam.map((l, i) => kept[i] ** 2 * own[i] + l * (1 - kept[i]) ** 2 * spread);
+    cross = cross.map((c, i) => kept[i] * c);
+    return { unit, cross, own };
+  });
 }
 const lost = (lam, { unit, cross, own }) => sum(lam, (l, i) => (l * (own[i] - 2 * cross[i] + unit)) / 2);
 function student(lam, { unit, cross, own }, rows, penalty, shares) { // the losses at several shares; rows may be infinite
@@ -39,11 +44,11 @@ Object.assign(laws, {
   taught(alpha, latents, rows, penalty, share, taught_by) {
     if (!(rows >= taught_by)) refuse(`There must be at least as many rows as the ${taught_by} of the teacher; got ${fmt(rows)}.`);
     const lam = spectrum(alpha, latents);
-    return student(lam, teacher(lam, taught_by), rows, penalty, [share])[0];
+    return student(lam, teachers(lam, taught_by, 1)[0], rows, penalty, [share])[0];
   },
-  interpolator(alpha, latents, rows) {
+  chain(alpha, latents, rows, fits) {
     const lam = spectrum(alpha, latents);
-    return lost(lam, teacher(lam, rows));
+    return teachers(lam, rows, fits).map((one) => lost(lam, one));
   },
 });
 const SIZES = times(13, (k) => LOW * (HIGH / LOW) ** (k / 12));
@@ -56,13 +61,13 @@ lab.widgets.taught = {
   controls: {
     alpha: { label: "Exponent α of the scaling law", values: range(3, 25).map((v) => v / 10), start: 1 },
     share: { label: "Share of labels from the teacher", values: grid(0.01, 1), start: 0.3, show: (v) => `${fmt(100 * v)} %` },
-    penalty: { label: "Ridge penalty λ, the same for every size", values: grid(1e-6, 0.1), start: 1e-4 },
+    penalty: { label: "Ridge penalty λ, the same for every size", values: grid(1e-6, 0.1), start: 1e-5 },
     rows: { label: "Rows T", values: grid(LOW, HIGH), start: 400 },
   },
   command: () => `taught_latents=${LATENTS}`,
   remark: () => "It runs α = 1, four shares, and at every size the best penalty.",
   theory({ alpha, share, penalty, rows }) {
-    const lam = spectrum(alpha, LATENTS), own = teacher(lam, TEACHER), unit = lost(lam, own), at = (t) => student(lam, own, t, penalty, [share, 0]).map((v) => v / unit);
+    const lam = spectrum(alpha, LATENTS), [own] = teachers(lam, TEACHER, 1), unit = lost(lam, own), at = (t) => student(lam, own, t, penalty, [share, 0]).map((v) => v / unit);
     const paths = SIZES.map(at), here = at(rows), next = at(1.02 * rows), slope = here.map((v, k) => Math.log(v / next[k]) / Math.log(1.02));
     return { mixed: paths.map(([v]) => v), real: paths.map(([, v]) => v), floor: SIZES.map(() => share ** 2), here, slope, end: at(Infinity) };
   },
