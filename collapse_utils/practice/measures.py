@@ -1,12 +1,14 @@
 """What is measured of sampled rows against held-out real ones: by column, by pairs, at the tails, by use, and for privacy."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from collapse_utils.practice import distances
 from collapse_utils.practice.frames import Columns
+from collapse_utils.practice.start import Start
 
 LEVELS = {"tail_mass_1": 0.01, "tail_mass_01": 0.001}  # beyond the real quantiles of 1 % and 0.1 % on either side
 MOST = 10_000  # rows that a classifier or a regression learns from, and that neighbours are looked for among
@@ -37,6 +39,11 @@ MEASURES = {
     "copied_rows": Measure("neighbours", "share of rows that equal a training row", np.nan),
     "mean_shift": Measure("moments", "distance of the means, in real standard deviations", 0, True),
     "variance_ratio": Measure("moments", "variance over the real one", 1, True),
+    "drift": Measure(
+        "start", "squared distance of the mean from that of the first rows, in their covariance, a dimension", np.nan
+    ),
+    "scale": Measure("start", "mean variance along the directions of the first rows, over theirs", 1),
+    "log_volume": Measure("start", "change of the logarithm of the covariance's determinant since the first rows", 0),
 }
 GROUPS = tuple(dict.fromkeys(measure.group for measure in MEASURES.values()))
 
@@ -213,6 +220,14 @@ class Reference:
         shift = np.abs(rows.mean(axis=0) - self.held_out.mean(axis=0)) / unit
         ratio = np.where(self.spread > 0, rows.var(axis=0) / unit**2, 1 + rows.var(axis=0))
         return [*self._named("mean_shift", shift[self.number], names), *self._named("variance_ratio", ratio[self.number], names)]
+
+    def _start(self, rows, points, rng):
+        return self.start.measure(rows[:, self.number]) if self.number.any() else []
+
+    @cached_property
+    def start(self) -> Start:
+        """The first rows' numbers, from which drift is counted."""
+        return Start(self.train[:, self.number])
 
     @staticmethod
     def _named(measure, values, names):

@@ -142,18 +142,12 @@ class Task:
     def _measured(self, train: np.ndarray, held_out: np.ndarray, s: int) -> Callable:
         """measure(rows, groups, t): (measure, column, value) of sampled rows, with random numbers of their own."""
         numbers = self.frame.columns.numbers
-        start = Start(train[:, numbers]) if "start" in self.measures and numbers.any() else None
-        if others := set(self.measures) - {"start"}:
-            rng = np.random.default_rng([self.seed, s, 1])
-            reference = Reference(train, held_out, self.frame.columns, self.target, self.n_compared, rng)
-
-        def measure(rows, groups, t=0):
-            found, rest = [], [group for group in groups if group in others]
-            if rest:
-                found += reference.measure(rows, rest, np.random.default_rng([self.seed, s, 3, t]))
-            return found + (start.measure(rows[:, numbers]) if start and "start" in groups else [])
-
-        return measure
+        if self.measures == ("start",) and numbers.any():  # needs no held-out rows, and costs less than a fit
+            start = Start(train[:, numbers])
+            return lambda rows, groups, t=0: start.measure(rows[:, numbers]) if groups else []
+        rng = np.random.default_rng([self.seed, s, 1])
+        reference = Reference(train, held_out, self.frame.columns, self.target, self.n_compared, rng)
+        return lambda rows, groups, t=0: reference.measure(rows, groups, np.random.default_rng([self.seed, s, 3, t]))
 
     def _null(self, s: int) -> list[tuple]:
         """Real rows in the place of sampled ones: those learned from, or the held-out ones where a measure asks what was seen."""
