@@ -62,7 +62,7 @@ def smallest_share(
         place = Path(folder) / f"share-{share:g}" if folder else ""
         found = study(
             frame, model, regimes=(), shares=[share], n_fits=horizon, n_seeds=n_seeds, measures=[MEASURES[loss].group], target=target,
-            seed=seed, folder=place, processes=processes,
+            seed=seed, folder=place, processes=processes, fits=(1, horizon),
         ).table  # fmt: skip
         mean = found[found.measure == loss].groupby(["seed", "fit"]).value.mean().unstack()
         if mean.empty:

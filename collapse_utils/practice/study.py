@@ -59,17 +59,18 @@ def study(
     progress: Callable[[int, int], None] | None = None,
     processes: int = 1,
     n_compared: int = 1000,
+    fits: Sequence[int] = (),
 ) -> Study:
     """Run the loop on a random half of the rows of frame, n_seeds times under every regime, and under mixture at every share.
 
     model: a name of models.MODELS, `package.module:function`, or fit(table, rng) itself. measures: groups of measures.MEASURES, of the
-    rows that fit n hands on, against the other half. target: the column for usefulness. folder: where finished work is kept, so that
-    a killed study goes on; progress(done, jobs) is told of jobs that ended.
+    rows that fit n hands on, against the other half; fits: at these alone. target: the column for usefulness. folder: where finished
+    work is kept, so that a killed study goes on; progress(done, jobs) is told of jobs that ended.
     Raises ValueError in one sentence for what cannot be run, before anything is fitted.
     """
     arms = _arms(regimes, shares)
     _check(frame.columns, n_fits, n_seeds, measures, target)
-    task = Task(frame, model, n_fits, tuple(measures), target, seed, n_compared, "")
+    task = Task(frame, model, n_fits, tuple(measures), target, seed, n_compared, tuple(fits))
     models.rehearse(models.build(model, frame.columns), frame.rows, np.random.default_rng(seed))
     settings = task.settings | {"regimes": [_name(mix) for mix in regimes], "shares": list(shares), "n_seeds": n_seeds}
     jobs = [(mix, share, s) for mix, share in arms for s in range(n_seeds)] + [(NULL, np.nan, s) for s in range(n_seeds)]
@@ -91,7 +92,8 @@ class Task:
     target: str
     seed: int
     n_compared: int
-    folder: str
+    fits: tuple[int, ...] = ()
+    folder: str = ""
     keep: bool = False
 
     @property
@@ -104,7 +106,7 @@ class Task:
             "rows": len(self.frame.rows),
             "notes": list(self.frame.notes),
         }
-        given = {name: getattr(self, name) for name in ("n_fits", "target", "seed", "n_compared")}
+        given = {name: getattr(self, name) for name in ("n_fits", "target", "seed", "n_compared")} | {"fits": list(self.fits)}
         return {**frame, "model": _name(self.model), "measures": list(self.measures), **given, "versions": versions}
 
     def run(self, mix: str | Callable, share: float, s: int) -> pd.DataFrame:
@@ -133,9 +135,10 @@ class Task:
         regime = known.mixture(share) if mix == "mixture" else mix if callable(mix) else getattr(known, mix)
         with _kept(fit, folder if self.keep else None, {"sha256": self.frame.sha256}) as kept:
             for g in itertools.islice(feedback_loop(kept, train, regime, rng), self.n_fits):
-                ends = g.t in (0, self.n_fits - 1)
-                groups = [group for group in self.measures if ends or group not in AT_THE_ENDS]
-                found += [(g.t + 1, *value) for value in measure(g.model.sample(len(train), rng), groups, g.t)]
+                ends, looked = g.t in (0, self.n_fits - 1), not self.fits or g.t + 1 in self.fits
+                groups = [group for group in self.measures if looked and (ends or group not in AT_THE_ENDS)]
+                rows = g.model.sample(len(train), rng)
+                found += [(g.t + 1, *value) for value in measure(rows, groups, g.t)] if groups else []
         shutil.rmtree(folder, ignore_errors=True)
         return found
 
