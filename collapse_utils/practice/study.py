@@ -19,10 +19,13 @@ from collapse_utils import feedback_loop, parallel, regimes as known, store
 from collapse_utils.practice import models
 from collapse_utils.practice.frames import Columns, Frame
 from collapse_utils.practice.measures import GROUPS, Reference
+from collapse_utils.practice.start import Start
 
 REGIMES = ("replace", "accumulate", "accumulate_subsample", "real_and_last")
 KEYS = ["regime", "share", "seed", "fit", "measure", "column", "value"]
 LIBRARIES = ("collapse-utils", "numpy", "scipy", "pandas", "scikit-learn")
+AT_THE_ENDS = {"classifier"}  # groups that cost more than a fit: measured at the first and the last
+SEEN = {"categories", "neighbours", "start"}  # groups that compare with the rows that the loop began with
 NULL = "real"  # in place of a regime: real rows against real rows
 
 
@@ -70,8 +73,8 @@ def study(
     models.rehearse(models.build(model, frame.columns), frame.rows, np.random.default_rng(seed))
     settings = task.settings | {"regimes": [_name(mix) for mix in regimes], "shares": list(shares), "n_seeds": n_seeds}
     jobs = [(mix, share, s) for mix, share in arms for s in range(n_seeds)] + [(NULL, np.nan, s) for s in range(n_seeds)]
-    with _workplace(folder, settings) as place, _watched(place, len(jobs), progress):
-        run = replace(task, folder=str(place), keep=bool(folder)).run
+    with _workplace(folder, settings, progress is not None) as place, _watched(place, len(jobs), progress):
+        run = replace(task, folder=str(place or ""), keep=bool(folder)).run
         tables = parallel.each(run, jobs, processes)
     table, null = (pd.concat(part, ignore_index=True) for part in (tables[:-n_seeds], tables[-n_seeds:]))
     return Study(table, null[["seed", "measure", "column", "value"]], settings, frame.columns)
@@ -106,49 +109,60 @@ class Task:
 
     def run(self, mix: str | Callable, share: float, s: int) -> pd.DataFrame:
         """Return the rows of one loop of the table, or of the null; from the folder where they are there already."""
-        name = _name(mix) if np.isnan(share) else f"{_name(mix)}-{share:g}"
-        path = Path(self.folder) / "done" / f"{name}-{s:04d}.parquet"
-        if not path.exists():
-            rows = self._null(s) if mix is NULL else self._loop(mix, share, s, Path(self.folder) / "loops" / f"{name}-{s:04d}")
-            table = pd.DataFrame([(_name(mix), share, s, *row) for row in rows], columns=KEYS)
+        name = f"{_name(mix)}-{share:g}-{s:04d}"
+        path = Path(self.folder) / "done" / f"{name}.parquet"
+        if self.folder and path.exists():
+            return pd.read_parquet(path)
+        rows = self._null(s) if mix is NULL else self._loop(mix, share, s, Path(self.folder) / "loops" / name)
+        table = pd.DataFrame([(_name(mix), share, s, *row) for row in rows], columns=KEYS)
+        if self.folder:
             scratch = path.with_suffix(".part")
             table.to_parquet(scratch, index=False)
             scratch.rename(path)
-        return pd.read_parquet(path)
+        return table
 
     def _halves(self, s: int) -> tuple[np.ndarray, np.ndarray]:
         """Real rows to learn from and real rows held out, as many."""
         order, half = np.random.default_rng([self.seed, s]).permutation(len(self.frame.rows)), len(self.frame.rows) // 2
         return self.frame.rows[order[:half]], self.frame.rows[order[half : 2 * half]]
 
-    def _reference(self, train: np.ndarray, held_out: np.ndarray, s: int) -> Reference:
-        return Reference(
-            train, held_out, self.frame.columns, self.target, self.n_compared, np.random.default_rng([self.seed, s, 1])
-        )
-
     def _loop(self, mix: str | Callable, share: float, s: int, folder: Path) -> list[tuple]:
         train, held_out = self._halves(s)
-        reference, rng, found = self._reference(train, held_out, s), np.random.default_rng([self.seed, s, 2]), []
+        measure, rng, found = self._measured(train, held_out, s), np.random.default_rng([self.seed, s, 2]), []
         fit = models.build(self.model, self.frame.columns)
         regime = known.mixture(share) if mix == "mixture" else mix if callable(mix) else getattr(known, mix)
         with _kept(fit, folder if self.keep else None, {"sha256": self.frame.sha256}) as kept:
             for g in itertools.islice(feedback_loop(kept, train, regime, rng), self.n_fits):
-                rows, measuring = g.model.sample(len(train), rng), np.random.default_rng([self.seed, s, 3, g.t])
-                found += [(g.t + 1, *value) for value in reference.measure(rows, self.measures, measuring)]
+                ends = g.t in (0, self.n_fits - 1)
+                groups = [group for group in self.measures if ends or group not in AT_THE_ENDS]
+                found += [(g.t + 1, *value) for value in measure(g.model.sample(len(train), rng), groups, g.t)]
         shutil.rmtree(folder, ignore_errors=True)
         return found
 
+    def _measured(self, train: np.ndarray, held_out: np.ndarray, s: int) -> Callable:
+        """measure(rows, groups, t): (measure, column, value) of sampled rows, with random numbers of their own."""
+        numbers = self.frame.columns.numbers
+        start = Start(train[:, numbers]) if "start" in self.measures and numbers.any() else None
+        if others := set(self.measures) - {"start"}:
+            rng = np.random.default_rng([self.seed, s, 1])
+            reference = Reference(train, held_out, self.frame.columns, self.target, self.n_compared, rng)
+
+        def measure(rows, groups, t=0):
+            found, rest = [], [group for group in groups if group in others]
+            if rest:
+                found += reference.measure(rows, rest, np.random.default_rng([self.seed, s, 3, t]))
+            return found + (start.measure(rows[:, numbers]) if start and "start" in groups else [])
+
+        return measure
+
     def _null(self, s: int) -> list[tuple]:
-        """Real rows in the place of sampled ones: those learned from, and the held-out ones where a measure asks who was seen."""
+        """Real rows in the place of sampled ones: those learned from, or the held-out ones where a measure asks what was seen."""
         train, held_out = self._halves(s)
-        rng, half = np.random.default_rng([self.seed, s, 3, 0]), len(train) // 2
-        fresh = [group for group in self.measures if group in ("categories", "start")]
-        plain = [group for group in self.measures if group not in ("categories", "start", "neighbours")]
-        found = self._reference(train, held_out, s).measure(train, plain, rng)
-        found += self._reference(train, held_out, s).measure(held_out, fresh, rng)
+        half, measure = len(train) // 2, self._measured(train, held_out, s)
+        found = measure(train, [group for group in self.measures if group not in SEEN])
+        found += measure(held_out, [group for group in self.measures if group in SEEN and group != "neighbours"])
         if "neighbours" in self.measures:
-            quarters = self._reference(train[:half], held_out[:half], s)
-            found += quarters.measure(held_out[half:], ["neighbours"], rng)
+            found += self._measured(train[:half], held_out[:half], s)(held_out[half:], ["neighbours"])
         return [(0, *value) for value in found]
 
 
@@ -184,9 +198,12 @@ def _kept(fit: Callable, folder: Path | None, settings: dict) -> Iterator[Callab
 
 
 @contextlib.contextmanager
-def _workplace(folder: Path | str, settings: dict) -> Iterator[Path]:
-    """The folder of a study, locked and of these settings; or one for the time of the study."""
+def _workplace(folder: Path | str, settings: dict, watched: bool) -> Iterator[Path | None]:
+    """The folder of a study, locked and of these settings; one for the time of the study where it is watched; or none."""
     with contextlib.ExitStack() as stack:
+        if not folder and not watched:
+            yield None
+            return
         if folder:
             place = Path(folder).expanduser()
             stack.enter_context(store.resumable(place, lambda data, rng: None, settings))
@@ -197,7 +214,7 @@ def _workplace(folder: Path | str, settings: dict) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _watched(place: Path, jobs: int, progress: Callable | None) -> Iterator[None]:
+def _watched(place: Path | None, jobs: int, progress: Callable | None) -> Iterator[None]:
     """Tell progress of the jobs whose tables are there, twice a second and at the end."""
     if progress is None:
         yield
