@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from collapse_utils.practice.frames import Columns
+from collapse_utils.practice.frames import Columns, check
 
 BLOCK = 256, 256  # pairs at a time: what a core's cache holds
 
@@ -27,7 +27,7 @@ class Coordinates:
     @classmethod
     def of(cls, real: np.ndarray, columns: Columns) -> "Coordinates":
         """Return the map that real rows (n, d) define; a number without spread keeps its unit."""
-        real, number = finite(real, columns), numbers(columns)
+        real, number = finite(real, columns), columns.numbers
         spread = real.std(axis=0)
         return cls(columns, np.where(number, real.mean(axis=0), 0), np.where(number & (spread > 0), spread, 1))
 
@@ -48,22 +48,12 @@ class Coordinates:
         return np.repeat(np.arange(len(widths)), widths)
 
 
-def numbers(columns: Columns) -> np.ndarray:
-    """Return which columns are numbers, (d,) of bool."""
-    return np.array([kind == "number" for kind in columns.kinds])
-
-
 def finite(rows: np.ndarray, columns: Columns) -> np.ndarray:
-    """Return rows (n, d) as float64; raises ValueError for another shape, no rows, what is not finite and no category."""
+    """Return rows (n, d), n ≥ 1, as float64; raises ValueError, with column and value, for what is no rows of these columns."""
     rows = np.asarray(rows, float)
-    if rows.ndim != 2 or rows.shape[1] != len(columns.names) or not len(rows):
-        raise ValueError(f"distances: rows must be an array (n, {len(columns.names)}) with n ≥ 1; got shape {rows.shape}.")
-    for j, (name, kind, known) in enumerate(zip(columns.names, columns.kinds, columns.categories, strict=True)):
-        wrong = ~np.isfinite(rows[:, j]) if kind == "number" else ~np.isin(rows[:, j], np.arange(len(known)))
-        if wrong.any():
-            must = "a finite number" if kind == "number" else f"the place of one of its {len(known)} categories"
-            raise ValueError(f"distances: column {name!r} must hold {must} in every row; got {rows[wrong, j][0]:g}.")
-    return rows
+    if not len(rows):
+        raise ValueError(f"measures: must have at least one row of {len(columns.names)} columns; got none.")
+    return check(rows, columns, "measures")
 
 
 class Points:

@@ -37,6 +37,7 @@ MEASURES = {
     "real_test_loss": Measure("usefulness", "loss on real rows after training on sampled ones", np.nan),
     "nearest_neighbour_ratio": Measure("neighbours", "distance to the nearest training row over that to a held-out one", 1),
     "copied_rows": Measure("neighbours", "share of rows that equal a training row", np.nan),
+    "strange_rows": Measure("neighbours", "share of rows further from the real ones than 99 % of real rows are", 0.01),
     "mean_shift": Measure("moments", "distance of the means, in real standard deviations", 0, True),
     "variance_ratio": Measure("moments", "variance over the real one", 1, True),
     "drift": Measure(
@@ -126,7 +127,11 @@ def nearest_neighbour_ratio(points: np.ndarray, train: np.ndarray, held_out: np.
     """
     if len(train) != len(held_out):
         raise ValueError(f"nearest_neighbour_ratio: both must have as many rows; got {len(train)} and {len(held_out)}.")
-    near, far = (distances.nearest(points, part) for part in (train, held_out))
+    return median_ratio(*(distances.nearest(points, part) for part in (train, held_out)))
+
+
+def median_ratio(near: np.ndarray, far: np.ndarray) -> float:
+    """Return the median of near over far, (n,) each; 1 where both are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.median(np.where(near == far, 1.0, near / far)))
 
@@ -147,13 +152,14 @@ class Reference:
     def __init__(self, train, held_out, columns: Columns, target: str, n_compared: int, rng: np.random.Generator):
         self.train, self.held_out = (distances.finite(part, columns) for part in (train, held_out))
         self.columns, self.target, self.n_compared = columns, target, n_compared
-        self.number = distances.numbers(columns)
+        self.number = columns.numbers
         self.coordinates = distances.Coordinates.of(self.held_out, columns)
         self.points = self.coordinates(_drawn(self.held_out, MOST, rng))
         self.compared = distances.Points(self.points[:n_compared])
         self.bandwidth = distances.median_bandwidth(self.points)
         n = min(len(self.train), len(self.points))
         self.near = self.coordinates(_drawn(self.train, n, rng)), self.points[:n]
+        self.far = np.quantile(distances.nearest(self.near[0][:n_compared], self.near[1]), 0.99)
         self.spread = self.held_out.std(axis=0)
 
     def measure(self, rows: np.ndarray, groups: Sequence[str], rng: np.random.Generator) -> list[tuple[str, str, float]]:
@@ -212,8 +218,9 @@ class Reference:
         return [("real_test_loss", "", train_on_synthetic_test_on_real(drawn, test, self.coordinates, self.target))]
 
     def _neighbours(self, rows, points, rng):
-        ratio = nearest_neighbour_ratio(points[: self.n_compared], *self.near)
-        return [("nearest_neighbour_ratio", "", ratio), ("copied_rows", "", copied(rows, self.train))]
+        to_train, to_held = (distances.nearest(points[: self.n_compared], part) for part in self.near)
+        found = median_ratio(to_train, to_held), copied(rows, self.train), float((to_held > self.far).mean())
+        return [(name, "", value) for name, value in zip(("nearest_neighbour_ratio", "copied_rows", "strange_rows"), found)]
 
     def _moments(self, rows, points, rng):
         names, unit = np.array(self.columns.names)[self.number], np.where(self.spread > 0, self.spread, 1)

@@ -115,6 +115,8 @@ def test_fresh_rows_measure_what_equal_laws_do(seed):
         assert first >= 0, name
         if name in ("tail_mass_1", "variance_ratio", "nearest_neighbour_ratio"):
             assert abs(values.mean() - same) < 6 * spread + 0.01, (name, column)
+        elif name == "strange_rows":
+            assert abs(values.mean() - 0.01) < 6 * spread + 0.002
         elif measures.MEASURES[name].same == 0:
             assert values.max() < 0.2, (name, column)
 
@@ -151,6 +153,9 @@ def test_copies_of_the_training_rows_are_seen_as_such(seed):
     found = measured(against, against.train, rng, "neighbours")
     assert found["nearest_neighbour_ratio", ""] == 0
     assert found["copied_rows", ""] == 1
+    beside = mixed(1000, rng)
+    beside[::2, 0] += 200  # half of the rows are like none
+    assert measured(against, beside, rng, "neighbours")["strange_rows", ""] == pytest.approx(0.5, abs=0.1)
 
 
 def test_small_tables_leave_out_what_they_cannot_measure(seed):
