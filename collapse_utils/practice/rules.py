@@ -1,4 +1,4 @@
-"""Rules on a study: what a user wants to hold, which definitions of collapse are met, and the smallest share of real data.
+"""Rules on a study: what a user wants to hold, and which definitions of collapse are met.
 
 Everything is judged at the last fit, over the seeds; a null is the same measure of real rows against real rows.
 """
@@ -77,59 +77,6 @@ def judged(study: Study, rules: list[Rule]) -> pd.DataFrame:
         rows.append(worst[["rule", *ARM, "column", "mean", "se", "bound", "holds"]])
     empty = pd.DataFrame(columns=["rule", *ARM, "column", "mean", "se", "bound", "holds"])
     return pd.concat(rows, ignore_index=True) if rows else empty
-
-
-class Share(NamedTuple):
-    """The smallest share of real rows: least ≤ found ≤ most by two standard errors, and in words what bounds it."""
-
-    found: float
-    least: float
-    most: float
-    words: str
-
-
-def smallest_share(study: Study, rule: Rule) -> Share:
-    """Return the smallest share of real rows, of those the study mixed, from which on a rule is not broken, between two by a line.
-
-    The error is of the jackknife over seeds. found is NaN where every share keeps the rule, or none; words say which.
-    Raises ValueError for a study with fewer than two shares and for a measure that it has not.
-    """
-    shares = np.sort(study.table["share"].dropna().unique())
-    if len(shares) < 2:
-        raise ValueError(f"smallest share: needs at least two shares of real rows (--share 0.1 0.5); got {len(shares)}.")
-    excess = _excess(study, rule, shares)  # (seeds, shares), above 0 where broken
-    found = _crossing(shares, excess.mean(axis=0))
-    if np.isnan(found):
-        kept = (excess.mean(axis=0) <= 0).all()
-        words = f"every share from {shares[0]:g} on keeps it" if kept else f"no share up to {shares[-1]:g} keeps it"
-        return Share(found, found, found, words)
-    n = len(excess)
-    others = np.array([_crossing(shares, np.delete(excess, i, axis=0).mean(axis=0)) for i in range(n)])
-    if np.isnan(others).any():
-        return Share(found, shares[0], shares[-1], "a seed more or less moves it beyond the shares that were tried")
-    error = 2 * np.sqrt((n - 1) / n * ((others - others.mean()) ** 2).sum())
-    return Share(found, max(found - error, 0.0), min(found + error, 1.0), f"between shares of {shares[0]:g} and {shares[-1]:g}")
-
-
-def _excess(study: Study, rule: Rule, shares: np.ndarray) -> np.ndarray:
-    """How far a measure is beyond a rule at the last fit, by seed and share; of several columns the worst."""
-    table = study.table[(study.table["fit"] == study.table["fit"].max()) & (study.table["measure"] == rule.measure)]
-    if table.empty:
-        raise ValueError(f"rule: {rule.measure} was not measured, {_reason(rule.measure)}; rule {str(rule)!r}.")
-    null = _over_seeds(study.null, ["measure", "column"]).set_index(["measure", "column"])["mean"]
-    bound = rule.bound(null[rule.measure].reindex(table["column"]).to_numpy())
-    beyond = (table["value"] - bound) * (1 if rule.op.startswith(">") else -1)
-    worst = table.assign(beyond=beyond).groupby(["seed", "share"])["beyond"].max().unstack()
-    return worst[shares].to_numpy()
-
-
-def _crossing(shares: np.ndarray, excess: np.ndarray) -> float:
-    """The share above which every larger one is kept, between the last that is not and the next by a line; NaN if it is none."""
-    broken = np.flatnonzero(excess > 0)
-    if not len(broken) or broken[-1] == len(shares) - 1:
-        return np.nan
-    i = broken[-1]
-    return float(shares[i] + (shares[i + 1] - shares[i]) * excess[i] / (excess[i] - excess[i + 1]))
 
 
 class Definition(NamedTuple):
