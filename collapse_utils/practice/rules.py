@@ -95,9 +95,13 @@ def _gap(measure: str, of: Callable) -> Callable:
     return gap
 
 
+def risk(paths: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Return the loss on real rows of what learns from sampled ones; for a table without a target the energy distance; (seeds, fits)."""
+    return paths.get("real_test_loss", paths.get("energy_distance"))
+
+
 def _risk(of: Callable) -> Callable:
-    """The loss on real rows of what learns from sampled ones; for a table without a target the energy distance."""
-    return lambda paths, null: next((of(paths[name]) for name in ("real_test_loss", "energy_distance") if name in paths), None)
+    return lambda paths, null: None if risk(paths) is None else of(risk(paths))
 
 
 def _pace(path: np.ndarray) -> np.ndarray | None:
@@ -148,9 +152,9 @@ def definitions(study: Study) -> pd.DataFrame:
 
     Met where every gap is above 0 at the one-sided level 0.001 of Student's test over the seeds; gap is the least of them.
     """
-    rows, null = [], _joined(study.null.assign(fit=0))
+    rows, null = [], joined(study.null.assign(fit=0))
     for arm, table in study.table.groupby(ARM, dropna=False, sort=False):
-        paths = _joined(table)
+        paths = joined(table)
         for one in DEFINITIONS:
             gap = None if one.gap is None else one.gap(paths, null)
             met, least, se = (None, np.nan, np.nan) if gap is None else _above(gap)
@@ -167,8 +171,8 @@ def _above(gap: np.ndarray) -> tuple[bool, float, float]:
     return bool(beyond.all()), float(mean[i]), float(se[i])
 
 
-def _joined(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """{measure: (seeds, fits)}, those by column joined to one number."""
+def joined(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return {measure: (seeds, fits)} of the rows of one arm, or of a null with fit = 0; those by column joined to one number."""
     found = {}
     for name, part in table.groupby("measure"):
         if (part["column"] == "").all() or name in JOINED:
