@@ -133,7 +133,7 @@ def nearest(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.sqrt(((x - y[found]) ** 2).sum(axis=1))  # without the cancellation of |x|² + |y|² − 2 x·y
 
 
-def classifier_two_sample(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, folds: int = 5) -> tuple[float, float]:
+def classifier_two_sample(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, folds: int = 3) -> tuple[float, float]:
     """Return the cross-validated AUC and accuracy of boosted trees that tell points x (n, k) from y (m, k).
 
     0.5 both where the samples are of one law (Lopez-Paz & Oquab 2017, 1610.06545); of the larger sample as many rows are

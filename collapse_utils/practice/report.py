@@ -108,15 +108,16 @@ def _figures(study: Study) -> list[dict]:
     for name, (words, join) in DRAWN.items():
         table = study.table[study.table["measure"] == name]
         null = study.null[study.null["measure"] == name].groupby("seed")["value"].agg(join)
-        if table.empty or null.empty:
+        if table.empty or null.empty or not (table["value"].any() or null.any()):  # nothing was ever lost
             continue
         fig, ax = plot.figure(size=SIZE, xlabel="model fits", ylabel=words)
-        ends = []
-        for arm, part in table.groupby(rules.ARM, dropna=False, sort=False):
+        ends, groups = [], table.groupby(rules.ARM, dropna=False, sort=False)
+        for k, (arm, part) in enumerate(groups):
             paths = part.groupby(["seed", "fit"])["value"].agg(join).unstack()
             label = rules.arm_name(*arm)
             se = paths.std(ddof=1).to_numpy() / np.sqrt(len(paths))
-            plot.measured(ax, paths.columns, paths.mean().to_numpy(), 0, se=se, **{"linestyle": "-"} | looks[label])
+            beside = paths.columns + 0.3 * (k + 0.5 - len(groups) / 2) / len(groups)  # intervals that do not cover each other
+            plot.measured(ax, beside, paths.mean().to_numpy(), 0, se=se, **{"linestyle": "-"} | looks[label])
             ends.append(f"{label} {number(paths.mean().iloc[-1])}")
         ax.axhline(null.mean(), color="black", linestyle="--", linewidth=0.9, zorder=1)
         ax.margins(y=0.12)
