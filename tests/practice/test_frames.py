@@ -118,7 +118,7 @@ def test_a_text_is_rows_of_characters(tmp_path):
     assert set(frame.columns.kinds) == {"category"}
     said = "".join(frames.decode(frame.rows, frame.columns).to_numpy().ravel())
     assert said.startswith("the cat sat on the mat, q the cat")
-    (tmp_path / "t.txt").write_text("the cat sat on the mat\n" * 40 + "zz" * 8, encoding="utf-8")
+    (tmp_path / "t.txt").write_text("zz" * 8 + "the cat sat on the mat\n" * 40, encoding="utf-8")
     assert "0 kinds that occur fewer than 10 times" in sources.read(tmp_path / "t.txt").notes[0]
     (tmp_path / "t.txt").write_text("the cat sat on the mat\n" * 20 + "z" + "the cat sat on the mat\n" * 20, encoding="utf-8")
     rare = sources.read(tmp_path / "t.txt")
