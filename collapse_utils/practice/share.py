@@ -41,7 +41,7 @@ def smallest_share(
     *,
     horizon: int = 10,
     n_seeds: int = 10,
-    resolution: float = 0.02,
+    resolution: float = 0.05,
     seed: int = 0,
     target: str = "",
     folder: Path | str = "",
