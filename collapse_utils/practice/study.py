@@ -115,7 +115,7 @@ class Task:
         path = Path(self.folder) / "done" / f"{name}.parquet"
         if self.folder and path.exists():
             return pd.read_parquet(path)
-        rows = self._null(s) if mix is NULL else self._loop(mix, share, s, Path(self.folder) / "loops" / name)
+        rows = self._null(s) if mix == NULL else self._loop(mix, share, s, Path(self.folder) / "loops" / name)
         table = pd.DataFrame([(_name(mix), share, s, *row) for row in rows], columns=KEYS)
         if self.folder:
             scratch = path.with_suffix(".part")
