@@ -75,7 +75,14 @@ def test_a_pipeline_stops_by_the_exit_code(table, tmp_path, capsys):
         measures, pd.read_csv(out / "measures.csv").assign(column=lambda of: of["column"].fillna("")), check_dtype=False
     )
     assert set(measures["fit"]) == {1, 2, 3}
-    assert json.loads((out / "settings.json").read_text())["rules"] == ["variance_ratio > 0.1"]
+    rule, _ = json.loads((out / "settings.json").read_text())["rules"]
+    assert (rule["rule"], rule["regime"], rule["share"], rule["bound"], rule["holds"]) == (
+        "variance_ratio > 0.1",
+        "replace",
+        None,
+        0.1,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
