@@ -97,7 +97,8 @@ class Progress:
     """Says on stderr how many loops are done and about how long the others will take: on one line of a terminal, else now and then."""
 
     def __init__(self, stream=None):
-        self.stream, self.began, self.before, self.said = stream or sys.stderr, time.monotonic(), None, -1.0
+        self.stream = sys.stderr if stream is None else stream
+        self.began, self.before, self.said = time.monotonic(), None, -1.0
 
     def __call__(self, done: int, jobs: int) -> None:
         """Tell of `done` loops of `jobs`; the pace is that of the loops since the first call."""

@@ -33,7 +33,7 @@ TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoesca
 
 
 def write(study: Study, folder: Path, judged: pd.DataFrame, command: str, share: dict | None = None) -> Path:
-    """Write report.html, the tables measures, null and last as .parquet and .csv, and settings.json; return the page.
+    """Write report.html, the tables measures, null and last as .parquet and .csv, and settings.json, with the rules; return the page.
 
     judged: of rules.judged; command: what repeats the study; share: what a search for the smallest share of real rows gave:
     loss, band, words and, where it was found, share, se and theory. Raises OSError where a file cannot be written: what was there stays.
@@ -45,7 +45,8 @@ def write(study: Study, folder: Path, judged: pd.DataFrame, command: str, share:
         table.to_parquet(stream, index=False)
         put(folder / f"{name}.parquet", stream.getvalue())
         put(folder / f"{name}.csv", table.to_csv(index=False).encode())
-    settings = study.settings | {"command": command, "rules": judged["rule"].unique().tolist(), "share": share}
+    said = judged.astype(object).where(judged.notna(), None).to_dict("records")
+    settings = study.settings | {"command": command, "rules": said, "share": share}
     put(folder / "settings.json", json.dumps(settings, indent=1).encode())
     put(folder / "report.html", page(study, judged, command, share).encode())
     return folder / "report.html"
@@ -73,7 +74,7 @@ def page(study: Study, judged: pd.DataFrame, command: str, share: dict | None = 
     judged = judged.assign(arm=[rules.arm_name(*arm) for arm in zip(judged["regime"], judged["share"])])
     return TEMPLATES.get_template("report.html").render(
         study=study.settings, kinds=_kinds(study), command=command, share=share, arms=arms, looks=_looks(study),
-        figures=_figures(study), whole=_whole(last, arms), worst=_worst(last, arms), headline=_headline(last),
+        figures=figures(study), whole=_whole(last, arms), worst=_worst(last, arms), headline=_headline(last),
         rules=judged.to_dict("records"), broken=int((~judged["holds"].astype(bool)).sum()),
         definitions=_definitions(study), privacy=_privacy(study), left_out=_left_out(study), number=number,
     )  # fmt: skip
@@ -102,9 +103,9 @@ def _looks(study: Study) -> dict[str, dict]:
     return found
 
 
-def _figures(study: Study) -> list[dict]:
-    """A panel a measure: its SVG, its title, and in words what it shows."""
-    figures, looks = [], _looks(study)
+def figures(study: Study) -> list[dict]:
+    """Return a panel a measure that was measured: its name, its SVG, and in words what it shows (alt)."""
+    found, looks = [], _looks(study)
     for name, (words, join) in DRAWN.items():
         table = study.table[study.table["measure"] == name]
         null = study.null[study.null["measure"] == name].groupby("seed")["value"].agg(join)
@@ -123,9 +124,9 @@ def _figures(study: Study) -> list[dict]:
         ax.margins(y=0.12)
         ax.xaxis.get_major_locator().set_params(integer=True)
         alt = f"{words} over the fits, at the last: {', '.join(ends)}; real rows against real rows: {number(null.mean())}."
-        figures.append({"svg": _inline(fig, len(figures), alt), "words": words})
+        found.append({"name": name, "svg": _inline(fig, len(found), alt), "alt": alt})
         plt.close(fig)
-    return figures
+    return found
 
 
 def _inline(fig, place: int, alt: str) -> str:

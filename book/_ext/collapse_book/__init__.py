@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from sphinx.errors import ConfigError
 
-from collapse_book import bends, chapter, drawing, finding, growth, head, lab, scorecard, search, site, sweep
+from collapse_book import bends, chapter, drawing, finding, growth, head, lab, own, scorecard, search, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
@@ -17,6 +17,7 @@ DIRECTIVES = {
     "costs": (scorecard.costs, 0),
     "growth": (growth.tables, 0),
     "bending": (bends.tables, 0),
+    "own": (own.shown, 1),
     "sweep": (lambda name: sweep.page(sweeps.read(name)), 1),
 }
 
