@@ -14,6 +14,8 @@ from collapse_utils.practice.measures import MEASURES
 from collapse_utils.practice.study import study
 from collapse_utils.theory import gaussian as law
 
+RESOLUTION = 0.05  # of the bracket; the estimate is the crossing of a curve within it
+
 
 @dataclass(frozen=True)
 class Share:
@@ -41,7 +43,6 @@ def smallest_share(
     *,
     horizon: int = 10,
     n_seeds: int = 10,
-    resolution: float = 0.05,
     seed: int = 0,
     target: str = "",
     folder: Path | str = "",
@@ -65,7 +66,7 @@ def smallest_share(
                 f"band: at share {share:g} {loss} is {_ratio(tried[share]):.3g} times its first, {wrong} for {band:g}."
             )
     low, high = 0.0, 1.0
-    while high - low > resolution:
+    while high - low > RESOLUTION:
         middle = (low + high) / 2
         tried[middle] = _losses(frame, model, loss, middle, **given)
         low, high = (low, middle) if _ratio(tried[middle]) <= band else (middle, high)

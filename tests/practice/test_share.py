@@ -41,11 +41,11 @@ def test_the_drift_is_that_of_a_walk_drawn_by_hand():
 
 
 def test_bisection_finds_what_theory_predicts_within_its_error():
-    found = share.smallest_share(sources.read("wine"), "gaussian", "drift", 3.0, horizon=6, n_seeds=40, resolution=0.1)
+    found = share.smallest_share(sources.read("wine"), "gaussian", "drift", 3.0, horizon=6, n_seeds=40)
     gap = found.share - share.predicted("drift", 89, 6, 3.0)
     assert abs(gap) < 4 * found.moments.se[0]
     assert found.moments.se[0] < 0.06
-    assert found.high - found.low <= 0.1
+    assert found.high - found.low <= share.RESOLUTION
     assert found.runs.share.is_monotonic_increasing
 
 
