@@ -71,11 +71,13 @@ def encode(table: pd.DataFrame, columns: Columns, who: str = "data") -> np.ndarr
             codes = pd.Index(known, dtype=object).get_indexer(values.astype(object))
             if (codes < 0).any():
                 strange = values.iloc[int(np.argmin(codes))]
-                raise ValueError(f"{who}: column {name} must keep to its {len(known)} categories; got {strange!r}.")
+                raise ValueError(f"{who}: column {name} must keep to its {len(known)} categories; got {shown(strange)}.")
             rows[:, j] = codes
             continue
         if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-            raise ValueError(f"{who}: column {name} must hold numbers, as in the data; got {values.dtype} ({values.iloc[0]!r}).")
+            raise ValueError(
+                f"{who}: column {name} must hold numbers, as in the data; got {values.dtype} ({shown(values.iloc[0])})."
+            )
         rows[:, j] = values.to_numpy(float, na_value=np.nan)
     return check(rows, columns, who)
 
@@ -102,6 +104,11 @@ def decode(rows: np.ndarray, columns: Columns) -> pd.DataFrame:
         name: rows[:, j] if kind == "number" else np.array(known, object)[rows[:, j].astype(int)]
         for j, (name, kind, known) in enumerate(zip(columns.names, columns.kinds, columns.categories))
     })  # fmt: skip
+
+
+def shown(value: object) -> str:
+    """Return a value of a table as Python writes it: 3.5, not np.float64(3.5)."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def framed(rows: np.ndarray, columns: Columns, name: str, notes: Sequence[str]) -> Frame:
@@ -161,7 +168,7 @@ def _kind(name: str, values: pd.Series) -> str:
         )
     counts = (values.astype(object) if isinstance(values.dtype, pd.CategoricalDtype) else values).value_counts()
     if len(counts) == 1:
-        raise ValueError(f"data: column {name} must vary; got {counts.index[0]!r} in all {len(values)} rows; leave it out.")
+        raise ValueError(f"data: column {name} must vary; got {shown(counts.index[0])} in all {len(values)} rows; leave it out.")
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         numbers = values.to_numpy(float)
         if not np.isfinite(numbers).all():
@@ -170,14 +177,16 @@ def _kind(name: str, values: pd.Series) -> str:
         return "number"
     kinds = {isinstance(value, int | float | np.number) and not isinstance(value, bool): value for value in counts.index}
     if len(kinds) > 1:
-        raise ValueError(f"data: column {name} must hold numbers or text; got both, {kinds[True]!r} and {kinds[False]!r}.")
+        raise ValueError(
+            f"data: column {name} must hold numbers or text; got both, {shown(kinds[True])} and {shown(kinds[False])}."
+        )
     if len(counts) > MANY:
         raise ValueError(
-            f"data: column {name} must have at most {MANY} categories; got {len(counts)}, such as {counts.index[0]!r}; group them, or leave it out."
+            f"data: column {name} must have at most {MANY} categories; got {len(counts)}, such as {shown(counts.index[0])}; group them, or leave it out."
         )
     if counts.iloc[-1] == 1:
         raise ValueError(
-            f"data: column {name} has the category {counts.index[-1]!r} once, and no half of the rows can be held out for it; "
+            f"data: column {name} has the category {shown(counts.index[-1])} once, and no half of the rows can be held out for it; "
             "merge it with another, or leave out the row."
         )
     return "category"

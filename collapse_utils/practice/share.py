@@ -57,30 +57,30 @@ def smallest_share(
         raise ValueError(f"loss: must be one of {', '.join(MEASURES)}; got {loss!r}.")
     if not band > 1:
         raise ValueError(f"band: must be above 1, the loss of the first fit; got {band}.")
-
-    def losses(share):
-        place = Path(folder) / f"share-{share:g}" if folder else ""
-        found = study(
-            frame, model, regimes=(), shares=[share], n_fits=horizon, n_seeds=n_seeds, measures=[MEASURES[loss].group], target=target,
-            seed=seed, folder=place, processes=processes, fits=(1, horizon),
-        ).table  # fmt: skip
-        mean = found[found.measure == loss].groupby(["seed", "fit"]).value.mean().unstack()
-        if mean.empty:
-            raise ValueError(f"loss: {loss} is not measured on these rows; choose another.")
-        return mean[[1, horizon]].to_numpy()  # (seeds, 2)
-
-    tried = {share: losses(share) for share in (0.0, 1.0)}
+    given = {"horizon": horizon, "n_seeds": n_seeds, "target": target, "seed": seed, "folder": folder, "processes": processes}
+    tried = {share: _losses(frame, model, loss, share, **given) for share in (0.0, 1.0)}
     for share, wrong in ((0.0, "no real rows are needed"), (1.0, "all rows being real is not enough")):
         if (_ratio(tried[share]) <= band) == (share == 0):
             raise ValueError(
-                f"band: with {loss} at {_ratio(tried[share]):.3g} times its first at share {share:g}, {wrong} for {band:g}."
+                f"band: at share {share:g} {loss} is {_ratio(tried[share]):.3g} times its first, {wrong} for {band:g}."
             )
     low, high = 0.0, 1.0
     while high - low > resolution:
         middle = (low + high) / 2
-        tried[middle] = losses(middle)
+        tried[middle] = _losses(frame, model, loss, middle, **given)
         low, high = (low, middle) if _ratio(tried[middle]) <= band else (middle, high)
     return _share(dict(sorted(tried.items())), band, low, high)
+
+
+def _losses(frame, model, loss, share, *, horizon, folder, **given) -> np.ndarray:
+    """The loss at the first fit and at the horizon, (seeds, 2)."""
+    place = Path(folder) / f"share-{share:g}" if folder else ""
+    measures, fits = [MEASURES[loss].group], (1, horizon)
+    run = study(frame, model, regimes=(), shares=[share], n_fits=horizon, fits=fits, measures=measures, folder=place, **given)
+    found = run.table[run.table.measure == loss]
+    if found.empty:
+        raise ValueError(f"loss: {loss} is not measured on these rows; choose another.")
+    return found.groupby(["seed", "fit"]).value.mean().unstack()[[1, horizon]].to_numpy()
 
 
 def _share(tried: dict[float, np.ndarray], band: float, low: float, high: float) -> Share:
@@ -114,7 +114,12 @@ def predicted(loss: str, n_rows: int, horizon: int, band: float, fresh: bool = F
     """
     if loss != "drift":
         raise ValueError(f"predicted: theory knows the share for drift; got {loss!r}.")
-    shares = np.arange(n_rows + 1) / n_rows
+    low, high = 0, n_rows  # real rows: too few, enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = drift("mixture", horizon, n_rows, middle / n_rows, fresh)[-1] * n_rows <= band
+        low, high = (low, middle) if enough else (middle, high)
+    shares = [low / n_rows, high / n_rows]
     return crossing(shares, [drift("mixture", horizon, n_rows, share, fresh)[-1] * n_rows for share in shares], band)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from collapse_utils.practice.frames import FEWEST, Columns, Frame, framed, of
+from collapse_utils.practice.frames import FEWEST, Columns, Frame, framed, of, shown
 
 EMBEDDED = ("breast_cancer", "diabetes", "wine", "iris", "linnerud")
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm"}
@@ -85,7 +85,7 @@ def _text(path: Path) -> Frame:
     letters[np.isin(letters, rare)] = OTHER
     known, codes = np.unique(letters, return_inverse=True)
     if len(known) < 2:
-        raise ValueError(f"data: {path.name} must have characters that differ; got {known[0]!r} alone.")
+        raise ValueError(f"data: {path.name} must have characters that differ; got {shown(known[0])} alone.")
     names = tuple(f"place {place:02d}" for place in range(1, WINDOW + 1))
     columns = Columns(names, ("category",) * WINDOW, (tuple(map(str, known)),) * WINDOW)
     notes = [f"text in rows of {WINDOW} characters; {len(rare)} kinds that occur fewer than {RARE} times are one, {OTHER}"]
