@@ -14,6 +14,8 @@ from collapse_utils.practice.measures import MEASURES
 from collapse_utils.practice.study import study
 from collapse_utils.theory import gaussian as law
 
+RESOLUTION = 0.05  # of the bracket; the estimate is the crossing of a curve within it
+
 
 @dataclass(frozen=True)
 class Share:
@@ -41,7 +43,6 @@ def smallest_share(
     *,
     horizon: int = 10,
     n_seeds: int = 10,
-    resolution: float = 0.05,
     seed: int = 0,
     target: str = "",
     folder: Path | str = "",
@@ -51,7 +52,7 @@ def smallest_share(
 
     loss: a measure that is not negative and grows as things get worse, such as drift or energy_distance; of one a column, the mean.
     Means over seeds, the same ones at every share, decide the bisection; the crossing of the increasing curve through all shares tried
-    is the estimate, and leaving one seed out at a time its error. Raises ValueError where share 1 is not enough or 0 is.
+    is the estimate, and leaving one seed out at a time its error; 0 where no real rows are needed. ValueError where share 1 is not enough.
     """
     if loss not in MEASURES:
         raise ValueError(f"loss: must be one of {', '.join(MEASURES)}; got {loss!r}.")
@@ -59,13 +60,12 @@ def smallest_share(
         raise ValueError(f"band: must be above 1, the loss of the first fit; got {band}.")
     given = {"horizon": horizon, "n_seeds": n_seeds, "target": target, "seed": seed, "folder": folder, "processes": processes}
     tried = {share: _losses(frame, model, loss, share, **given) for share in (0.0, 1.0)}
-    for share, wrong in ((0.0, "no real rows are needed"), (1.0, "all rows being real is not enough")):
-        if (_ratio(tried[share]) <= band) == (share == 0):
-            raise ValueError(
-                f"band: at share {share:g} {loss} is {_ratio(tried[share]):.3g} times its first, {wrong} for {band:g}."
-            )
-    low, high = 0.0, 1.0
-    while high - low > resolution:
+    if _ratio(tried[1.0]) > band:
+        raise ValueError(
+            f"band: with real rows alone {loss} is {_ratio(tried[1.0]):.3g} times its first; got {band:g}; allow more."
+        )
+    low, high = 0.0, float(_ratio(tried[0.0]) > band)  # no real rows may be enough
+    while high - low > RESOLUTION:
         middle = (low + high) / 2
         tried[middle] = _losses(frame, model, loss, middle, **given)
         low, high = (low, middle) if _ratio(tried[middle]) <= band else (middle, high)
