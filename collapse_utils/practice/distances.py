@@ -103,11 +103,6 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
     return two_sample(Points(x), Points(y), 1.0)[0]
 
 
-def mmd(x: np.ndarray, y: np.ndarray, bandwidth: float) -> float:
-    """Return the squared MMD of points (n, k) and (m, k) under a Gaussian kernel, as two_sample does."""
-    return two_sample(Points(x), Points(y), bandwidth)[1]
-
-
 def median_bandwidth(points: np.ndarray, most: int = 1000) -> float:
     """Return the median distance between two different ones of the first rows, at most `most` (Gretton 2012, §8); 1 if it is 0."""
     from scipy.spatial.distance import pdist

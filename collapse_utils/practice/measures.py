@@ -119,21 +119,13 @@ def train_on_synthetic_test_on_real(
     return float(((said - truth) ** 2).mean() / (truth.var() or 1))
 
 
-def nearest_neighbour_ratio(points: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
-    """Return the median over points (n, k) of the distance to the nearest row of train over that to the nearest held-out row.
+def nearest_neighbour_ratio(to_train: np.ndarray, to_held_out: np.ndarray) -> float:
+    """Return the median over rows of the distance (n,) to the nearest training row over that to the nearest of as many held-out rows.
 
-    As many held-out rows as rows of train, so that fresh rows have 1 whatever their law; 0 where most are copies of rows of
-    train, and less than 1 where a model remembers. Raises ValueError for sets of two sizes.
+    1 for fresh rows whatever their law, by exchange; 0 where most are copies of training rows, less than 1 where a model remembers.
     """
-    if len(train) != len(held_out):
-        raise ValueError(f"nearest_neighbour_ratio: both must have as many rows; got {len(train)} and {len(held_out)}.")
-    return median_ratio(*(distances.nearest(points, part) for part in (train, held_out)))
-
-
-def median_ratio(near: np.ndarray, far: np.ndarray) -> float:
-    """Return the median of near over far, (n,) each; 1 where both are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.median(np.where(near == far, 1.0, near / far)))
+        return float(np.median(np.where(to_train == to_held_out, 1.0, to_train / to_held_out)))
 
 
 def copied(rows: np.ndarray, train: np.ndarray) -> float:
@@ -175,7 +167,8 @@ class Reference:
         return [found for group in groups for found in getattr(self, f"_{group}")(rows, points, rng)]
 
     def _energy(self, rows, points, rng):
-        return [("energy_distance", "", self._distances(points)[0])]
+        one = points.shape[1] == 1  # exactly, of all rows
+        return [("energy_distance", "", distances.energy_distance(self.points, points) if one else self._distances(points)[0])]
 
     def _mmd(self, rows, points, rng):
         return [("mmd", "", self._distances(points)[1])]
@@ -219,7 +212,7 @@ class Reference:
 
     def _neighbours(self, rows, points, rng):
         to_train, to_held = (distances.nearest(points[: self.n_compared], part) for part in self.near)
-        found = median_ratio(to_train, to_held), copied(rows, self.train), float((to_held > self.far).mean())
+        found = nearest_neighbour_ratio(to_train, to_held), copied(rows, self.train), float((to_held > self.far).mean())
         return [(name, "", value) for name, value in zip(("nearest_neighbour_ratio", "copied_rows", "strange_rows"), found)]
 
     def _moments(self, rows, points, rng):

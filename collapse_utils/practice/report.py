@@ -22,6 +22,7 @@ DRAWN = {  # what has a panel: its measure, the words at the axis, how values by
     "marginal_distance": ("distance of a column, mean", "mean"),
     "correlation_mean": ("change of correlations, mean", "mean"),
     "variance_ratio": ("variance, over real", "mean"),
+    "log_volume": ("log volume, change", "first"),
     "tail_mass_1": ("mass beyond 1 % quantiles, over real", "mean"),
     "lost_categories": ("categories lost", "sum"),
     "nearest_neighbour_ratio": ("nearest-neighbour ratio", "first"),

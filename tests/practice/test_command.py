@@ -94,7 +94,7 @@ def test_a_pipeline_stops_by_the_exit_code(table, tmp_path, capsys):
         (["--fit", "3", "--sede", "4"], "command: "),
         (["--fits", "0"], "study: n_fits must be at least 1; got 0."),
         (["--seeds", "1"], "study: n_seeds must be at least 2; got 1."),
-        (["--regimes", "replaec"], "got 'replaec'"),
+        (["--regimes", "forget"], "got 'forget'"),
         (["--share", "1.5"], "between 0 and 1; got 1.5"),
         (["--model", "copla"], "got 'copla'"),
         (["--model", "no.such:thing"], "no.such"),

@@ -53,7 +53,7 @@ def test_one_dimension_is_exact_by_sorting(seed):
 def test_equal_samples_are_at_no_distance(seed):
     x = np.random.default_rng(seed).standard_normal((300, 3))
     assert distances.energy_distance(x, x[::-1]) == pytest.approx(0, abs=1e-6)
-    assert distances.mmd(x, x[::-1], 1.0) == pytest.approx(0, abs=1e-6)
+    assert distances.two_sample(distances.Points(x), distances.Points(x[::-1]), 1.0)[1] == pytest.approx(0, abs=1e-6)
     assert (distances.nearest(x, x[::-1]) == 0).all()
 
 

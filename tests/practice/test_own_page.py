@@ -32,7 +32,7 @@ def test_the_pipeline_of_the_page_is_stopped(tmp_path):
     (block,) = [block for kind, block in BLOCKS if "touch released" in block]
     done = run(block, tmp_path)
     assert done.returncode == 1, done.stderr
-    assert re.search(r"^broken: variance_ratio < 0\.999: 0\.\d+ in column \w", done.stdout, re.M)
+    assert re.search(r"^broken: energy_distance > 1\.2 \* null: 0\.\d+ under (replace|accumulate) at fit 3, ", done.stdout, re.M)
     assert (tmp_path / "checked" / "report.html").exists()
     assert not (tmp_path / "released").exists()
 
