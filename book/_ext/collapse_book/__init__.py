@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from sphinx.errors import ConfigError
 
 from collapse_book import api, bends, chapter, drawing, finding, growth, head, lab, scorecard, search, site, sweep
+from collapse_book import bends, chapter, drawing, finding, growth, head, lab, own, scorecard, search, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
@@ -18,6 +19,7 @@ DIRECTIVES = {
     "growth": (growth.tables, 0),
     "bending": (bends.tables, 0),
     "api": (api.module, 1),
+    "own": (own.shown, 1),
     "sweep": (lambda name: sweep.page(sweeps.read(name)), 1),
 }
 
