@@ -46,9 +46,8 @@ def test_the_stranger_s_generator_of_the_page_is_run_and_seen(tmp_path):
     assert done.stdout.startswith("broken: correlation_largest > 2 * null: ")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "linnerud" else pytest.mark.slow) for name in reports.TABLES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", reports.TABLES)
 def test_a_shipped_report_is_what_the_command_writes(name, tmp_path):
     assert reports.write(tmp_path, name) == 1  # each shows a rule that is broken
     made, kept = (pd.read_csv(folder / name / "last.csv") for folder in (tmp_path, own.FOLDER))
