@@ -64,7 +64,7 @@ def test_the_page_shows_every_shipped_report():
 def test_a_report_on_a_page_has_its_command_its_rules_and_its_panels(tmp_path):
     page, _ = build(tmp_path, "# t\n\n```{own} iris\n```\n")
     settings = json.loads((own.FOLDER / "iris" / "settings.json").read_text())
-    assert settings["command"] in page
+    assert settings["command"] in re.sub(r" \\\s+", " ", page)
     assert page.count("<tr><td><code>") == len(settings["rules"])
     assert page.count('<img alt="') == len(list((own.FOLDER / "iris").glob("*.svg"))) >= 2
     assert 'href="../data/own/iris/report.html"' in page
