@@ -8,8 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from sphinx.errors import ConfigError
 
-from collapse_book import api, bends, chapter, drawing, finding, growth, head, lab, scorecard, search, site, sweep
-from collapse_book import bends, chapter, drawing, finding, growth, head, lab, own, scorecard, search, site, sweep
+from collapse_book import api, bends, chapter, drawing, finding, growth, head, lab, own, scorecard, search, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
