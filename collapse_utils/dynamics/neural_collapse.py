@@ -20,8 +20,8 @@ def features(networks: Networks, x: Tensor) -> Tensor:
 def scatter(h: np.ndarray, y: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return class means less the global one (R, K, p), Σ_W and Σ_B (R, p, p), of features h (R, N, p) and labels y (R, N).
 
-    Σ_W is the mean of the rows' squared deviations, Σ_B that over classes, in float64. Raises ValueError for fewer than two
-    classes, fewer rows than classes, and a class without rows.
+    Σ_W is the mean of the rows' squared deviations, Σ_B that over the classes that have rows, in float64; the others' means are
+    the global one. Raises ValueError for fewer than two classes, by number or by labels, and fewer rows than classes.
     """
     h = np.asarray(h, float)
     if k < 2:
@@ -30,13 +30,13 @@ def scatter(h: np.ndarray, y: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarra
         raise ValueError(f"scatter: needs at least as many rows as the {k} classes; got {h.shape[1]}.")
     member = (np.asarray(y)[..., None] == np.arange(k)).astype(float)  # (R, N, K)
     count = member.sum(axis=1)
-    if (count == 0).any():
-        r, empty = np.argwhere(count == 0)[0]
-        raise ValueError(f"scatter: each of the {k} classes needs a row; got none of class {empty} for network {r}.")
-    means = member.mT @ h / count[..., None]  # (R, K, p)
+    alive = (count > 0).sum(axis=1)
+    if (alive < 2).any():
+        raise ValueError(f"scatter: labels must be of at least 2 classes; got one class alone for network {int(alive.argmin())}.")
+    means = member.mT @ h / np.maximum(count, 1)[..., None]  # (R, K, p)
     within = h - member @ means
-    centred = means - h.mean(axis=1, keepdims=True)
-    return centred, within.mT @ within / h.shape[1], centred.mT @ centred / k
+    centred = np.where(count[..., None] > 0, means - h.mean(axis=1, keepdims=True), 0.0)
+    return centred, within.mT @ within / h.shape[1], centred.mT @ centred / alive[:, None, None]
 
 
 def variability(h: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
@@ -45,7 +45,8 @@ def variability(h: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
     The pseudo-inverse cuts the spectrum of Σ_B at CUT: a plain one in float32 inverts its rounding. Raises as scatter does.
     """
     _, within, between = scatter(h, y, k)
-    return np.trace(within @ np.linalg.pinv(between, rcond=CUT, hermitian=True), axis1=1, axis2=2) / k
+    alive = [len(np.unique(labels)) for labels in y]
+    return np.trace(within @ np.linalg.pinv(between, rcond=CUT, hermitian=True), axis1=1, axis2=2) / alive
 
 
 def metrics(networks: Networks, x: Tensor, y: Tensor) -> dict[str, np.ndarray]:

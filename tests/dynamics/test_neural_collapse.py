@@ -96,13 +96,19 @@ def test_networks_on_a_sphere_descend_as_one_module_does(seed):
     [
         (lambda h, y: (h, y, 1), "at least 2 classes; got 1"),
         (lambda h, y: (h[:, :3], y[:, :3], 4), "at least as many rows as the 4 classes; got 3"),
-        (lambda h, y: (h, np.where(y == 2, 0, y), 4), "each of the 4 classes needs a row; got none of class 2 for network 0"),
+        (lambda h, y: (h, 0 * y, 4), "at least 2 classes; got one class alone for network 0"),
     ],
 )
 def test_labels_without_variability_are_refused(seed, change, sentence):
     x, y = rows(seed)
     with pytest.raises(ValueError, match=sentence):
         neural_collapse.variability(*change(x.numpy(), y.numpy()))
+
+
+def test_a_class_that_died_leaves_the_metric(seed):
+    x, y = rows(seed)
+    merged = np.where(y == 3, 0, y)
+    assert np.allclose(neural_collapse.variability(x, merged, 4), neural_collapse.variability(x, merged, 3))
 
 
 def test_drawn_labels_uncollapse_and_likeliest_ones_do_not(seed):
