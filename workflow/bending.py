@@ -29,6 +29,9 @@ UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
     "scaling_laws.optimal": "It gives the best penalty, where the loss is flat: a tenth beside it costs less than the slack of MRS-8.",
     "scaling_laws.power_law_scale": "Spectra checks the sum over a spectrum with it, in an exercise that asserts; no verdict rests on it.",
     "scaling_laws.rectified": "MRS-11 judges the exponent of the spectrum that it gives, and a factor leaves an exponent as it is.",
+    "subspace.noise_energy": "SONG-5 is a law of balance in a landscape that changes under the noise, and its rule forgives half a power of two; a tenth is "
+    "0.14 of one.",
+    "subspace.top_fraction": "It is a line in a figure; SONG-5 judges the energy that it is made of.",
     "tails.rows_for": "Synthetic questions prints with it what a floor is worth; no verdict rests on it.",
     "linear.mixture": "The first widget of the lab draws it, and no chapter runs a mixture of labels on a fixed design; tests compare it with the "
     "loop in Python and in the browser.",
