@@ -35,6 +35,8 @@ UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
     "tails.rows_for": "Synthetic questions prints with it what a floor is worth; no verdict rests on it.",
     "linear.mixture": "The first widget of the lab draws it, and no chapter runs a mixture of labels on a fixed design; tests compare it with the "
     "loop in Python and in the browser.",
+    "retraining.admissible": "MAD-4d allows a tenth, because it is the law of many real rows and the smallest number of them is 7 % off it; the distance "
+    "whose root it is turns the verdict.",
     "retraining.admissible_limit": "Fresh data prints it, in a line that nbval compares; MAD-4d is judged by the root at each number of real rows, which "
     "tends to it.",
     "retraining.fixed": "Real data that stay prints it beside the forms of large samples, in a line that nbval compares; a test compares it with "
