@@ -50,9 +50,7 @@ def test_stationary_errors_are_limits_of_the_recursions(share):
 def test_distance_is_that_of_the_mean_and_the_spread():
     for bias in (1.0, 0.8):  # n ≫ d: what d(1 − √V)² and the error of the mean say
         limit = law.fresh_limit(100_000, 50_000, 1, bias)
-        assert np.isclose(
-            law.fresh_distance(100_000, 50_000, 1, bias), (1 - limit.variance**0.5) ** 2, rtol=1e-3, atol=3e-5
-        )
+        assert np.isclose(law.fresh_distance(100_000, 50_000, 1, bias), (1 - limit.variance**0.5) ** 2, rtol=1e-3, atol=3e-5)
     assert np.isclose(law.fresh_distance(1000, 1e-9, 7), law.distance(1000, 7))
 
 
