@@ -133,6 +133,11 @@ def _share(args, frame, out: Path, cores: int) -> dict:
         if not str(error).startswith("band:"):
             raise
         return given | {"words": str(error)}
+    if not found.high:
+        return given | {
+            "words": f"None: without a real row {loss} at fit {args.fits} stays within {band:g} times its first value.",
+            "share": 0.0,
+        }
     share, se = found.share, float(found.moments.se[0])
     words = (
         f"With {share:.3f} ± {2 * se:.3f} of the rows real in every round, {loss} at fit {args.fits} is {band:g} times that of the "

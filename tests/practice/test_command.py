@@ -246,4 +246,7 @@ def test_the_smallest_share_is_found_or_said_not_to_be(table, tmp_path, monkeypa
     assert 0 < share["theory"] < 1
     assert "of the rows real in every round, drift at fit 5 is 2.5 times" in (tmp_path / "own" / "report.html").read_text()
     assert called(*words, tmp_path / "own", "--keep-within", 1e6) == 0
-    assert "no real rows are needed" in json.loads((tmp_path / "own" / "settings.json").read_text())["share"]["words"]
+    assert (
+        "None: without a real row drift at fit 5 stays within"
+        in json.loads((tmp_path / "own" / "settings.json").read_text())["share"]["words"]
+    )

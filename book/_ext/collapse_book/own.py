@@ -13,6 +13,7 @@ from collapse_utils.practice import report, rules
 from workflow import chapters
 
 FOLDER = mirror.PROJECT / "shipped" / "reports"
+WIDTH = 84  # characters of a line of code on a page
 AT = "../data/own"  # from the page, where copy puts them
 
 
@@ -25,8 +26,10 @@ def shown(name: str) -> list[Part]:
         {"name": f"{name}/{path.name}", "alt": re.search(r'aria-label="([^"]*)"', path.read_text(encoding="utf-8")).group(1)}
         for path in sorted((FOLDER / name).glob("*.svg"))
     ]
-    command = f"```sh\n{settings['command']}\n```"
-    return [command, Markup(drawn("own.html", name=name, at=AT, panels=panels, rows=[_row(rule) for rule in settings["rules"]]))]
+    return [
+        f"```sh\n{_folded(settings['command'])}\n```",
+        Markup(drawn("own.html", name=name, at=AT, panels=panels, rows=[_row(rule) for rule in settings["rules"]])),
+    ]
 
 
 def names() -> list[str]:
@@ -41,6 +44,16 @@ def copy(out: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for file in (FOLDER / name).iterdir():
             shutil.copy(file, target)
+
+
+def _folded(command: str) -> str:
+    """A command on several lines, each with as many options as it has room for."""
+    lines = [""]
+    for part in re.split(r" (?=--)", command):
+        if lines[-1] and len(lines[-1]) + len(part) > WIDTH:
+            lines.append("   ")
+        lines[-1] = f"{lines[-1]} {part}" if lines[-1] else part
+    return " \\\n".join(lines)
 
 
 def _row(rule: dict) -> dict:
