@@ -15,7 +15,7 @@ from collapse_utils.practice.study import study
 
 ROWS, COLUMNS, SAMPLES = 10_000, 20, 3
 LARGE, FITS, SEEDS = 100_000, 10, 10
-LOOP = 20_000, 5, 4  # rows, fits, seeds of the loop that is written plainly as well
+LOOP = 50_000, 10, 6  # rows, fits, seeds of the loop that is written plainly as well; processes take seconds to start
 QUICK = ("energy", "mmd", "marginals", "correlations", "moments")
 
 
