@@ -12,7 +12,6 @@ from collapse_utils.theory import compressed as law
 
 CODECS = {"dithered": 1, "sz3": 1, "rounding": 1, "zfp": 8, "truncation": 1}  # zfp's errors stay far below its bound
 SPREAD, FOURTH, SHUFFLED, ALONG, NOISE, BITS = range(6)  # measures of a codec
-KURTOSIS, MEAN, ZEROS, SHARE = range(4)  # measures of a layer, whatever the codec
 
 
 def inputs(state: dict, rows: tuple[Tensor, Tensor], batch: int, rng: np.random.Generator) -> list[Stored]:

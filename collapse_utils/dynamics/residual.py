@@ -224,14 +224,13 @@ def train(
     rows, held: pictures (N, 1, 8, 8) and labels (N,) to train on and to test on; looks: the steps at which noise is measured.
     """
     model, rng = Residual(channels, seed), np.random.default_rng(seed)
-    watch, (x, y) = Watch(model), rows
     optimiser = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    order = np.concatenate([rng.permutation(len(y)) for _ in range(-(-steps * batch // len(y)))])
-    bits, noise, states = [], [], []
+    order = np.concatenate([rng.permutation(len(rows[1])) for _ in range(-(-steps * batch // len(rows[1])))])
+    watch, bits, noise, states = Watch(model), [], [], []
     for step in range(steps):
         chosen = order[step * batch : (step + 1) * batch]
-        part = x[chosen], y[chosen]
+        part = rows[0][chosen], rows[1][chosen]
         store = partial(arm.store, watch, seed * 1_000_000 + 10 * step)
         if step in looks:
             exact, noisy = gradients(model, *part), gradients(model, *part, store)
