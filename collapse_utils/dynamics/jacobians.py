@@ -5,6 +5,7 @@ here those of one row are orthonormal, which costs nothing, has a smaller varian
 """
 
 import copy
+import os
 
 import torch
 from torch import Tensor, nn
@@ -154,6 +155,7 @@ def attacked(model: nn.Module, images: Tensor, labels: Tensor, radii: list[float
     """
     if model.training:
         raise ValueError("attacked: the model must be in evaluation mode; got training mode; call model.eval() first.")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython for its zoo, and with it wants a git
     from foolbox import PyTorchModel, attacks
 
     target = PyTorchModel(model, bounds=(0, 1))
