@@ -66,9 +66,10 @@ def smallest_share(
         )
     low, high = 0.0, float(_ratio(tried[0.0]) > band)  # no real rows may be enough
     while high - low > RESOLUTION:
-        middle = (low + high) / 2
-        tried[middle] = _losses(frame, model, loss, middle, **given)
+        tried[middle := (low + high) / 2] = _losses(frame, model, loss, (low + high) / 2, **given)
         low, high = (low, middle) if _ratio(tried[middle]) <= band else (middle, high)
+    for share in (max(low - 2 * RESOLUTION, 0.0), min(high + 2 * RESOLUTION, 1.0)):  # a curve on both sides, for the error
+        tried[share] = _losses(frame, model, loss, share, **given)
     return _share(dict(sorted(tried.items())), band, low, high)
 
 
