@@ -180,9 +180,11 @@ class Run:
         return {"loss": self.loss, "accuracy": self.accuracy, "bits": self.bits.mean(), "typical": self.typical}
 
     def held(self, asked: float) -> np.ndarray:
-        """Return the rms noise over the rms gradient and over the share asked for, in four quarters of the looks, mean of layers."""
-        off, exact = self.noise.reshape(4, -1, 2, LAYERS).sum(axis=1).swapaxes(0, 1)
-        return np.sqrt(off / exact).mean(axis=1) / asked
+        """Return the noise over the gradient and over the share asked for, its geometric mean over layers in four quarters of the looks."""
+        off, exact = self.noise.reshape(4, -1, 2, LAYERS).swapaxes(1, 2).reshape(4, 2, -1).swapaxes(0, 1)
+        alive = (off > 0) & (exact > 0)  # not in a layer that died
+        logs = np.log(np.where(alive, off, 1.0) / np.where(alive, exact, 1.0)) / 2
+        return np.exp(logs.sum(axis=1) / alive.sum(axis=1)) / asked
 
 
 def digits(n_train: int, rng: np.random.Generator) -> list[tuple[Tensor, Tensor]]:
