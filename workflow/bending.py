@@ -13,6 +13,8 @@ from workflow import bent, cards, chapters, files
 FOLDER = chapters.RESULTS / "bending"
 SCALES = ("smoke", "laptop")
 UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
+    "compressed.more_trace": "It is the rival of COM-11, and a rival that is a tenth off is rejected as well; a test compares it with drawn batches.",
+    "compressed.width": "The rival AC-GC stores with it, in whole bits: bent by a tenth it moves COM-8a and COM-8b, and turns neither.",
     "criticality.chi_perp": "Bent, no activation has a critical point any more: the chapters on critical and on orthogonal starts stop "
     "before their first verdicts, and nothing of them could be published.",
     "depth.skip_vertex": "PDLT-14d measures it to 36 % at smoke and to 23 % at laptop scale; at the scale gpu of scales.yml, which has not "
