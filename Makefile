@@ -1,16 +1,16 @@
 # Each verb sets itself up: the environment in .venv is made once and remade when requirements change.
 PYTHON ?= python3
 VENV := .venv
-export SCALE CHAPTER P DECIDE SWEEP EXECUTOR JOBS GPUS A B
+export SCALE CHAPTER P DECIDE SWEEP EXECUTOR JOBS GPUS A B DATA MODEL TARGET OUT FAIL_IF
 RUN = PYTHONPATH="$(CURDIR)" OMP_NUM_THREADS=1 $(VENV)/bin/python -m workflow $@ --scale="$$SCALE" --chapter="$$CHAPTER" --set="$$P" \
 	--decide="$$DECIDE" --sweep="$$SWEEP" --executor="$$EXECUTOR" --cores="$$JOBS" --gpus="$$GPUS" --a="$$A" --b="$$B"
 
-KNOWN := PYTHON VENV SCALE CHAPTER P DECIDE SWEEP EXECUTOR JOBS GPUS A B SEEDS KILLS CORES POINTS
+KNOWN := PYTHON VENV JOBS $(if $(filter own,$(MAKECMDGOALS)),DATA MODEL TARGET OUT FAIL_IF,SCALE CHAPTER P DECIDE SWEEP EXECUTOR GPUS A B SEEDS KILLS CORES POINTS)
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) COLLAPSE_% SNAKEMAKE_%,$(GIVEN))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; known are: $(KNOWN)))
 
-.PHONY: book read pdf run sweep compare cost publish test bench nightly clean help
+.PHONY: book read pdf run sweep own compare cost publish test bench nightly clean help
 
 help:            ## say what the verbs do
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/'
@@ -37,6 +37,10 @@ run: $(VENV)/.ready     ## run chapters: make run CHAPTER=linear_models SCALE=sm
 
 sweep: $(VENV)/.ready   ## run one chapter over many points: make sweep SWEEP=linear_phase (a file of sweeps/, or a path; JOBS=cores, GPUS=runs on a GPU at a time)
 	@$(RUN)
+
+own: $(VENV)/.ready     ## your table in the loop: make own DATA=table.csv MODEL=copula TARGET=y OUT=folder FAIL_IF="energy_distance > 2 * null" (all of it: python -m collapse_utils.practice --help)
+	@PYTHONPATH="$(CURDIR)" $(VENV)/bin/python -m collapse_utils.practice "$${DATA:?say which table, e.g. make own DATA=wine}" $${MODEL:+"--model=$$MODEL"} \
+		$${TARGET:+"--target=$$TARGET"} $${OUT:+"--out=$$OUT"} $${FAIL_IF:+"--fail-if=$$FAIL_IF"} $${JOBS:+"--cores=$$JOBS"}
 
 compare: $(VENV)/.ready ## what differs between two builds of _build/custom: make compare A=smoke-seed=7 B=smoke-seed=8 (no A: what was published)
 	@$(RUN)

@@ -65,6 +65,7 @@ class Float:
 # What brackets cannot say: bounds that are left out, and bounds that are no whole numbers.
 PositiveFloat = _described(float, "above 0", gt=0)
 ProperFraction = _described(float, "above 0 and below 1", gt=0, lt=1)
+InnerFraction = _described(float, "between 0.05 and 0.95", ge=0.05, le=0.95)  # of 20 things, one at least on either side
 ProperFractionOrZero = _described(float, "at least 0 and below 1", ge=0, lt=1)
 DegreesOfFreedom = _described(float, "above 4 and at most 100", gt=4, le=100)  # a fourth moment exists
 EigenvalueRatio = _described(float, "between 1.5 and 10", ge=1.5, le=10)
@@ -79,6 +80,7 @@ LighterTailExponent = _described(float, "between 1.3 and 3", ge=1.3, le=3)
 CpuOrCuda = Literal["cpu", "cuda"]
 DiabetesDigitsOrMnist = Literal["diabetes", "digits", "mnist"]
 DigitsOrMnist = Literal["digits", "mnist"]
+DigitsMnistOrCifar10 = Literal["digits", "mnist", "cifar10"]
 DigitsMnistOrCifar10 = Literal["digits", "mnist", "cifar10"]
 GaussianOrBernoulli = Literal["gaussian", "bernoulli"]
 SmallOrLarge = Literal["small", "large"]

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from workflow import cards, chapters
 
-SHOWN = ("book", "notebooks", "results", "sweeps", "workflow", "collapse_utils")  # folders that the pages are made of, and files
+SHOWN = (
+    "book",
+    "notebooks",
+    "results",
+    "sweeps",
+    "workflow",
+    "collapse_utils",
+    "shipped/reports",
+)  # folders that the pages are made of, and files
 FILES = ("_config.yml", "_toc.yml", "constraints.txt", "scales.yml", "pyproject.toml", "CHANGELOG.md")
 
 

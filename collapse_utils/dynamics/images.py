@@ -32,3 +32,16 @@ def split(corpus: str, n_train: int, n_test: int, rng: np.random.Generator, devi
     parts = {corpus: "train"} if corpus == "digits" else {corpus: "train", f"{corpus}, test": "test"}
     hashes = {name: tables.sha256(corpus, part) for name, part in parts.items()}
     return prepared(images[rows], labels[rows]), prepared(held[held_rows], held_labels[held_rows]), hashes
+
+
+def brightness(corpus: str, n: int, rng: np.random.Generator, n_test: int = 2000, dtype=torch.float64):
+    """Return (x, y) of n training rows and of up to n_test others, drawn by rng: pixels from 0 to 1 (n, pixels), class numbers (n,).
+
+    Raises ValueError where the corpus has no row left to test on.
+    """
+    images, labels = tables.load(corpus)
+    if not 1 <= n < len(images):
+        raise ValueError(f"brightness: rows must be at least 1 and fewer than the {len(images)} of {corpus}; got {n}.")
+    rows = rng.permutation(len(images))[: n + n_test]
+    x, y = torch.as_tensor(images[rows] / images.max(), dtype=dtype), torch.as_tensor(labels[rows].astype(int))
+    return (x[:n], y[:n]), (x[n:], y[n:])

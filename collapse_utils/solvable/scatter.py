@@ -105,3 +105,10 @@ def ppca_fit(k: int, noise: float | None = None, pixel_noise: bool = True) -> Ca
         return PPCA(data.mean, vector[:, :, :k], np.maximum(value[:, :k], rest[:, None]), rest, pixel_noise)
 
     return fit
+
+
+def distance(model: gaussian.Gaussian) -> np.ndarray:
+    """Return W₂² between N(0, I_d) and each of R Gaussians, (R,): ‖μ‖² + Σ(s − 1)² with s² the eigenvalues of Σ (Gelbrich 1990)."""
+    roots = np.linalg.svd(model.factor, compute_uv=False)
+    missing = model.mean.shape[1] - roots.shape[1]
+    return (model.mean**2).sum(axis=1) + ((roots - 1) ** 2).sum(axis=1) + missing

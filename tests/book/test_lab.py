@@ -13,7 +13,7 @@ from scipy.special import zeta
 from collapse_book import chapter as chapter_page, lab
 from collapse_utils import plot
 from collapse_utils.schedule import angular
-from collapse_utils.theory import criticality, diffusion, fluctuations, gaussian, linear, ridge, tails, weights
+from collapse_utils.theory import criticality, diffusion, fluctuations, gaussian, linear, ridge, scaling_laws, tails, weights
 from tests.support import browsing, needs_chromium
 from workflow import chapters
 from workflow.cards import ROOT
@@ -32,7 +32,7 @@ STATIC = ROOT / "book/_static"
 PAGES = {
     "index": "# t\n\n```{toctree}\nplain\none\n```\n\n## An anchor\n\n```{lab} regimes linear_models figure-paths\n```\n\n"
     "```{lab} mixture strong_collapse figure-phase\n```\n\n```{lab} chain\n```\n\n```{lab} sampler\n```\n\n```{lab} tails\n```\n\n"
-    "```{lab} signal\n```\n\n```{lab} weight\n```\n",
+    "```{lab} signal\n```\n\n```{lab} weight\n```\n\n```{lab} taught\n```\n",
     "plain": "# p\n\nNo widget.\n",
     "one": "# o\n\n```{lab} tails\n```\n",
 }
@@ -57,6 +57,9 @@ NETWORKS = [[name, float(k1), 60, float(gain * criticality.critical(criticality.
 WEIGHTED = [[float(w), int(n), float(k)] for w, n, k in zip(
     RNG.uniform(0.01, 1, 1000), RNG.integers(1, 60, 1000), 10.0 ** RNG.uniform(-2, 3, 1000))]  # fmt: skip
 RATIOS = [[w, k] for w, _, k in WEIGHTED]
+TAUGHT = [[float(alpha), int(latents), float(rows), float(10.0 ** penalty), float(share), int(by)] for alpha, latents, by, beyond, penalty, share in zip(
+    RNG.uniform(0.3, 2.5, 1000), RNG.integers(80, 300, 1000), RNG.integers(5, 60, 1000), RNG.integers(0, 400, 1000),
+    RNG.uniform(-6, -1, 1000), RNG.uniform(0, 1, 1000)) for rows in [by + beyond if beyond % 10 else np.inf]]  # fmt: skip
 
 
 def fits(n):
@@ -66,6 +69,14 @@ def fits(n):
 def unseen(counts, beta, cut, real, exact):
     rank, p, weight = tails.zipf(beta, (cut,), exact)
     return tails.unseen(counts, p, weight, real * p + (1 - real) * tails.conditioned(p, weight, rank <= cut))
+
+
+def taught(alpha, latents, rows, *rest):
+    return scaling_laws.taught(scaling_laws.spectrum(latents, alpha), min(rows, 1e14), *rest)
+
+
+def chain(alpha, latents, rows, fits):
+    return scaling_laws.chain(scaling_laws.spectrum(latents, alpha), rows, fits)
 
 
 def of_network(law):
@@ -102,6 +113,8 @@ LAWS = {  # the law of the package at the arguments of the script's, and at whic
     "weighted_limit": (weights.limit, RATIOS),
     "fixed_limit": (weights.fixed_limit, RATIOS),
     "best_weight": (weights.best, [[k] for _, k in RATIOS]),
+    "taught": (taught, TAUGHT),
+    "chain": (chain, [[alpha, latents, by, 10] for alpha, latents, *_, by in TAUGHT[:100]]),
     "vertex_gaussian": (vertex("gaussian"), NETWORKS),
     "vertex_haar": (vertex("haar"), NETWORKS),
 }
@@ -169,7 +182,7 @@ def test_a_reader_without_scripts_sees_the_figure_of_the_chapter(built):
 
 def test_a_widget_or_a_figure_that_does_not_exist_is_refused(tmp_path):
     said = {
-        "regime": "lab: 'regime' is no widget; write one of regimes, mixture, chain, sampler, tails, signal, weight.",
+        "regime": "lab: 'regime' is no widget; write one of regimes, mixture, chain, sampler, tails, signal, weight, taught.",
         "chain gaussian": "lab: 'gaussian' is no figure; write a chapter and a cell of it with a figure.",
         "chain gaussian imports": "lab: 'gaussian imports' is no figure; write a chapter",
     }

@@ -3,6 +3,7 @@
 import ast
 import collections
 import importlib.metadata
+import itertools
 import re
 import subprocess
 import sys
@@ -196,6 +197,13 @@ def test_the_contents_number_the_chapters_and_nothing_else():
         str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "notebooks").rglob("*.ipynb")
     )
     assert len({Path(file).name for file in numbered}) == len(numbered)
+
+
+def test_the_chapters_of_a_subject_stand_together():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    for part in [part for part in toc["parts"] if part.get("numbered")]:
+        subjects = [subject for subject, _ in itertools.groupby(Path(entry["file"]).parent for entry in part["chapters"])]
+        assert len(set(subjects)) == len(subjects), part["caption"]
 
 
 def test_a_chapter_is_found_by_name_beginning_and_number():

@@ -20,6 +20,8 @@ TINY = {
     },
     "ntk_linearised": {"widest": 64, "n_wide": 4},
     "noise_warning": {"n_seeds": 8, "n_images": 100, "n_steps": 40, "n_generations": 2},
+    "tiny_subspace": {"n_seeds": 2, "n_images": 100},
+    "subspace_noise": {"n_seeds": 2, "n_fits": 3, "n_images": 100, "n_loop": 100, "n_steps": 200},
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from scipy.linalg import sqrtm
 from scipy.stats import ks_2samp, norm, wishart
 
 from collapse_utils import feedback_loop
@@ -147,3 +148,15 @@ def test_what_cannot_be_fitted_or_joined_is_refused():
     for words, call in said.items():
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def test_distance_is_that_of_the_matrix_root():
+    rng = np.random.default_rng(0)
+    for rows in (3, 9):  # fewer rows than dimensions, and more
+        model = scatter.gaussian_fit(1)(scatter.Gaussian.of(gaussian.standard(4, 5)).sample(rows, rng), rng)
+        covariance = model.factor.swapaxes(1, 2) @ model.factor
+        plain = [
+            m @ m + np.trace(np.eye(5) + c - 2 * sqrtm(c + 1e-15 * np.eye(5)).real)
+            for m, c in zip(model.mean, covariance, strict=True)
+        ]
+        assert np.allclose(scatter.distance(model), plain, atol=1e-6)

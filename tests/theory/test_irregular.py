@@ -1,12 +1,16 @@
 """Stray rows, early stopping and fading shares: closed forms against quadrature, counted smoothings and enumerated tables."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import comb
 from scipy.stats import binom
 
+from collapse_utils.params import ParameterError
 from collapse_utils.theory import irregular as law
+from workflow import chapters
 
 
 @pytest.mark.parametrize("n", [3, 64, 1000])
@@ -62,3 +66,22 @@ def test_the_error_of_a_table_by_enumeration():
         weight = (weight[:, None] * comb(n, k) * mixed[:, None] ** k * (1 - mixed[:, None]) ** (n - k)).sum(axis=0)
         q = k / n
         assert np.isclose((weight * 2 * (q - p) ** 2).sum(), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("share=0.04", "share: must be between 0.05 and 0.95; got 0.04"),
+        ("share=0.99", "share: must be between 0.05 and 0.95; got 0.99"),
+        ("speed=0.9", "speed: must be between 1 and 5; got 0.9"),
+        ("speed=1e3", "speed: must be between 1 and 5; got 1000.0"),
+    ],
+)
+def test_the_chapter_refuses_rounds_without_rows_of_both_kinds_and_shares_that_fall_too_slowly_or_too_late(given, said):
+    with pytest.raises(ParameterError, match=re.escape(said)):
+        chapters.planned("laptop", "irregular", given)
+
+
+def test_at_the_ends_of_its_range_the_share_leaves_rows_of_both_kinds():
+    for n_rows in range(20, 2001):
+        assert all(1 <= round(share * n_rows) < n_rows for share in (0.05, 0.95))

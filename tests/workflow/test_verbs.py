@@ -114,3 +114,22 @@ def test_make_passes_every_variable_on_as_it_is_and_knows_no_other(make, tmp_pat
     refused = make(verb, "CHAPTERS=kde")
     assert refused.returncode == 2
     assert "CHAPTERS is no variable of this Makefile; known are: " in refused.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+def test_make_own_passes_on_what_it_is_given_and_wants_a_table(make, tmp_path):
+    odd = f"-0 $HOME 'x' \"; touch {tmp_path}/left; echo \""
+    options = {"MODEL": "--model", "TARGET": "--target", "OUT": "--out", "FAIL_IF": "--fail-if", "JOBS": "--cores"}
+    done = make("own", *(f"{name}={odd.replace('$', '$$')}" for name in ("DATA", *options)))
+    assert done.returncode == 0, done.stderr
+    words = json.loads((tmp_path / "words").read_text(encoding="utf-8"))
+    assert words == ["-m", "collapse_utils.practice", odd, *(f"{option}={odd}" for option in options.values())]
+    assert not (tmp_path / "left").exists()
+    assert make("own", "DATA=wine").returncode == 0
+    assert json.loads((tmp_path / "words").read_text(encoding="utf-8")) == ["-m", "collapse_utils.practice", "wine"]
+    assert "say which table, e.g. make own DATA=wine" in make("own").stderr
+    assert (
+        "CHAPTER is no variable of this Makefile; known are: PYTHON VENV JOBS DATA"
+        in make("own", "DATA=wine", "CHAPTER=kde").stderr
+    )
+    assert "DATA is no variable of this Makefile" in make("run", "DATA=wine").stderr

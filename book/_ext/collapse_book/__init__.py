@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from sphinx.errors import ConfigError
 
-from collapse_book import bends, chapter, drawing, finding, growth, head, lab, scorecard, search, site, sweep
+from collapse_book import api, bends, chapter, drawing, finding, growth, head, lab, own, scorecard, search, site, sweep
 from workflow import sweeps, verdicts
 
 DIRECTIVES = {
@@ -17,6 +17,8 @@ DIRECTIVES = {
     "costs": (scorecard.costs, 0),
     "growth": (growth.tables, 0),
     "bending": (bends.tables, 0),
+    "api": (api.module, 1),
+    "own": (own.shown, 1),
     "sweep": (lambda name: sweep.page(sweeps.read(name)), 1),
 }
 
@@ -25,6 +27,8 @@ def on_config_inited(app, config):
     """Name the book and its version in the inventory by which other books link to it; give the pages {{ summary }}."""
     config.project, config.version, config.release = config.html_title, site.PROJECT["version"], site.PROJECT["version"]
     config.myst_substitutions = config.myst_substitutions | {"summary": verdicts.summary()}
+    config.add_module_names, config.toc_object_entries = False, False  # of the functions, under headings that name their file
+    config.nitpick_ignore_regex = [*config.nitpick_ignore_regex, ("py:class", ".*")]  # types of other packages
     config.templates_path.append(str(drawing.THEME))
     try:
         head.configure(config)

@@ -17,6 +17,7 @@ WIDGETS = {  # each with a script of its name
     "tails": "a cut tail and some real rows",
     "signal": "a signal through a deep network",
     "weight": "the weight of new real rows",
+    "taught": "a scaling law with a teacher's labels",
 }
 STYLE, ENGINE = "lab.css", "lab/engine.js"  # only pages with a widget load them
 MARK = re.compile(r'class="lab docutils container" id="lab-(\w+)"')  # of a widget on a page

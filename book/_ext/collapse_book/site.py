@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from collapse_book import card, chapter as chapter_page, head, terms, weight
+from collapse_book import card, chapter as chapter_page, head, own, terms, weight
 from collapse_book.drawing import drawn
 from workflow import chapters, gather, records
 
@@ -35,6 +35,7 @@ def on_build_finished(app, error):
     head.write_addresses(app, out)
     card.draw(out / head.CARD, app.config.html_title)
     records.write(out / "data")
+    own.copy(out)
     for chapter in chapters.chapters():
         target = out / "data" / chapter
         target.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Your own data and your own generator in the loop."""
