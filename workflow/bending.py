@@ -19,7 +19,6 @@ UNSEEN = {  # laws that turn no verdict on a laptop, with the reason
     "before their first verdicts, and nothing of them could be published.",
     "depth.skip_vertex": "PDLT-14d measures it to 36 % at smoke and to 23 % at laptop scale; at the scale gpu of scales.yml, which has not "
     "been run, a hundred thousand networks would measure it to 5 %.",
-    "compressed.more_trace": "The rival of COM-11 is made with it, the gap with the noise of stored inputs counted in; bent by a tenth it is still 36 % off.",
     "diffusion.shell_noise": "GEO-6b draws bonds with it, and the sampler forgives it: with a noise a tenth larger they are longer by 0.02 %, because "
     "the last steps set the length; the verdict, which fails by 3 %, stays.",
     "downstream.passed_on": "Penalty prints our form over it at share one to ten digits, a line that nbval compares; no verdict rests on it.",
