@@ -56,7 +56,7 @@ def layer_measures(layer: Stored, rng: np.random.Generator) -> tuple:
     spread, mean = law.spread(layer.signal, kept, 1.0), np.abs(layer.signal).mean(axis=0)
     alive = spread > 0.01 * spread.max()
     uniform = np.sqrt(3) * rng.uniform(-1, 1, layer.input.shape).astype(np.float32)
-    rival = np.mean((np.outer(mean, np.sqrt(kept.sum(axis=0))) / spread)[alive] ** 2)
+    rival = np.mean((np.outer(mean, np.sqrt(kept.sum(axis=0)))[alive] / spread[alive]) ** 2)
     everywhere = np.sum(layer.product(uniform) ** 2) / np.sum(spread**2)
     return law.kurtosis(layer.signal, kept)[alive].mean(), rival, everywhere, np.mean(layer.input != 0)
 
