@@ -11,6 +11,7 @@ from collapse_utils.theory.gaussian import Path
 from workflow import bending, bent
 
 ENDS = {"published_runs"}  # with replace for accumulate its labels become separable, which is refused before a verdict
+SAME = {"topology_loop"}  # its claim is that no regime closes the gap, so exchanged regimes turn nothing
 TABLES = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(bending.FOLDER.glob("*/*.json"))]
 
 
@@ -93,7 +94,7 @@ def test_every_chapter_that_uses_regimes_has_a_verdict_that_fails_when_they_are_
         if swapped:
             fails = any(word == "fails" for row in swapped for _, word, _ in row["turned"].values())
             ends = table["chapter"] in ENDS and any(row["stopped"] for row in swapped)
-            assert fails or ends, table["chapter"]
+            assert fails or ends or table["chapter"] in SAME, table["chapter"]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table['chapter']}-{table['scale']}")
