@@ -10,15 +10,8 @@ from pathlib import Path
 
 from workflow import cards, chapters
 
-SHOWN = (
-    "book",
-    "notebooks",
-    "results",
-    "sweeps",
-    "workflow",
-    "collapse_utils",
-    "shipped/reports",
-)  # folders that the pages are made of, and files
+# folders that the pages are made of, and files
+SHOWN = ("book", "notebooks", "results", "sweeps", "workflow", "collapse_utils", "shipped/reports")
 FILES = ("_config.yml", "_toc.yml", "constraints.txt", "scales.yml", "pyproject.toml", "CHANGELOG.md")
 
 

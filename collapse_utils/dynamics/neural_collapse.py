@@ -100,9 +100,4 @@ def on_sphere(starts: Networks, w: Tensor, x: Tensor, y: Tensor, temperatures: T
 
 def directions(networks: Networks, x: Tensor) -> Tensor:
     """Return the outputs of networks on x (R, N, n_in), or (N, n_in), divided by their length: (R, N, d)."""
-    states = x.expand(len(networks), *x.shape[-2:])
-    for i, (w, b) in enumerate(zip(networks.weights, networks.biases)):
-        states = torch.baddbmm(b, states, w.mT)
-        if i < len(networks.weights) - 1:
-            states = torch.relu(states) if networks.activation == "relu" else torch.tanh(states)
-    return functional.normalize(states, dim=-1)
+    return functional.normalize(softmax.logits(networks, x), dim=-1)

@@ -117,14 +117,9 @@ def below(ordered: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def nearest(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the distance (n,) of each of the points x (n, k) to the nearest of y (m, k); exactly 0 for a copy."""
-    a, b, found = Points(x), Points(y), np.empty(len(x), int)
-    for rows, blocks in _blocks(a, b):
-        best = np.full(rows.stop - rows.start, np.inf)
-        for places, squared in blocks:
-            place = squared.argmin(axis=1)
-            value = np.take_along_axis(squared, place[:, None], 1)[:, 0]
-            nearer = value < best
-            best[nearer], found[rows][nearer] = value[nearer], (places.start + place)[nearer]
+    from sklearn.metrics import pairwise_distances_argmin
+
+    found = pairwise_distances_argmin(x, y)  # in blocks
     return np.sqrt(((x - y[found]) ** 2).sum(axis=1))  # without the cancellation of |x|² + |y|² − 2 x·y
 
 

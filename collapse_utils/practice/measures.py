@@ -49,6 +49,14 @@ MEASURES = {
 GROUPS = tuple(dict.fromkeys(measure.group for measure in MEASURES.values()))
 
 
+def needs(measure: str) -> str:
+    """Return what a measure takes that not every table has, in words; "" where any will do."""
+    if measure in LEVELS:
+        return f"numbers and {1 / LEVELS[measure]:.0f} held-out rows"
+    numbers = dict.fromkeys(("mean_shift", "variance_ratio"), "a column of numbers")
+    return {"real_test_loss": "a target", "lost_categories": "a column of categories", **numbers}.get(measure, "")
+
+
 def marginals(real: np.ndarray, rows: np.ndarray, columns: Columns) -> np.ndarray:
     """Return the distance of every column's law, (d,): Kolmogorov–Smirnov of numbers, total variation of categories, in [0, 1]."""
     found = []

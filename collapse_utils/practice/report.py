@@ -9,11 +9,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, PackageLoader
 
 from collapse_utils import plot
 from collapse_utils.practice import rules
-from collapse_utils.practice.measures import LEVELS, MEASURES
+from collapse_utils.practice.measures import MEASURES, needs
 from collapse_utils.practice.study import Study
 
 DRAWN = {  # what has a panel: its measure, the words at the axis, how values by column are joined
@@ -30,7 +30,7 @@ DRAWN = {  # what has a panel: its measure, the words at the axis, how values by
 MIXTURES = ["#CC79A7", "#882255", "#332288", "#999933", "#117733", "#AA4499"]  # shares of real rows, one after the other
 OWN = ["#E69F00", "#56B4E9", "#7F7F7F"]  # regimes of the reader's own
 SIZE = (3.7, 2.7)  # inches of a panel
-TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+TEMPLATES = Environment(loader=PackageLoader(__package__, ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def write(study: Study, folder: Path, judged: pd.DataFrame, command: str, share: dict | None = None) -> Path:
@@ -198,6 +198,4 @@ def _left_out(study: Study) -> list[str]:
     """What was asked for and not measured, with the reason."""
     measured, asked = set(study.table["measure"]), study.settings["measures"]
     missing = [name for name, measure in MEASURES.items() if measure.group in asked and name not in measured]
-    reasons = {name: f"needs numbers and {1 / level:,.0f} held-out rows" for name, level in LEVELS.items()}
-    reasons |= {"real_test_loss": "needs a target", "lost_categories": "needs a column of categories"}
-    return [f"{name} ({reasons.get(name, 'needs a column of numbers')})" for name in missing]
+    return [f"{name} (needs {needs(name) or 'a column of numbers'})" for name in missing]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from collapse_utils.practice.measures import MEASURES
+from collapse_utils.practice.measures import MEASURES, needs
 from collapse_utils.practice.study import Study
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -69,7 +69,10 @@ def judged(study: Study, rules: list[Rule]) -> pd.DataFrame:
     for rule in rules:
         part = at[at["measure"] == rule.measure]
         if part.empty:
-            raise ValueError(f"rule: {rule.measure} was not measured, {_reason(rule.measure)}; rule {str(rule)!r}.")
+            group = f"the measures {MEASURES[rule.measure].group}"
+            raise ValueError(
+                f"rule: {rule.measure} was not measured, it needs {needs(rule.measure) or group}; rule {str(rule)!r}."
+            )
         part = part.assign(rule=str(rule), bound=rule.bound(part["null"]) if rule.null else rule.number)
         part["holds"] = ~OPERATORS[rule.op](part["mean"], part["bound"])
         excess = (part["mean"] - part["bound"]) * (1 if rule.op.startswith(">") else -1)
@@ -188,14 +191,3 @@ def arm_name(regime: str, share: float) -> str:
 def _over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     groups = table.groupby(keys, dropna=False, sort=False)["value"]
     return groups.agg(["mean", "sem"]).rename(columns={"sem": "se"}).reset_index()
-
-
-def _reason(measure: str) -> str:
-    if measure.startswith("tail_mass"):
-        return f"it needs numbers and {1000 if measure.endswith('01') else 100} held-out rows"
-    return {
-        "real_test_loss": "it needs a target",
-        "lost_categories": "it needs a column of categories",
-        "mean_shift": "it needs a column of numbers",
-        "variance_ratio": "it needs a column of numbers",
-    }.get(measure, f"it needs the measures {MEASURES[measure].group}")
