@@ -103,15 +103,17 @@ UNREACHED = """() => [...document.querySelectorAll('article :is(.table-wrap, .ps
   .filter(box => (box.scrollWidth > box.clientWidth && box.tabIndex !== 0) || !box.getAttribute('role') || !box.getAttribute('aria-label')).length"""
 
 
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 390)]
+
+
 @needs_chromium
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
-def test_pages_in_a_browser_without_a_network(book, scheme, width):
+def test_pages_in_a_browser_without_a_network(book):
+    """Every page, opened and typeset once, then seen wide in light and dark and on a phone."""
     with browsing() as browser:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
-        page, errors, requests = context.new_page(), [], []
+        page, errors, requests = browser.new_context(offline=True).new_page(), [], []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: requests.append(request.url))
-        pages = [
+        shared = [
             "intro",
             "running",
             "scorecard",
@@ -120,7 +122,8 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
             "differences",
             *(f"sweeps/{name}" for name in sweeps.names()),
         ]
-        for name in [*(f"book/{page}" for page in pages), *(chapters.page(chapter) for chapter in CHAPTERS)]:
+        for name in [*(f"book/{page}" for page in shared), *(chapters.page(chapter) for chapter in CHAPTERS)]:
+            page.set_viewport_size({"width": 1280, "height": 900})
             page.goto(f"file://{HTML}/{name}.html")
             page.wait_for_function("window.MathJax?.startup?.promise !== undefined || !document.querySelector('.math')")
             page.evaluate("window.MathJax?.startup?.promise")
@@ -129,10 +132,15 @@ def test_pages_in_a_browser_without_a_network(book, scheme, width):
                 "[document.querySelectorAll('.math').length, document.querySelectorAll('mjx-container').length]"
             )
             assert raw == 0 or done >= raw, name
-            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1, name
-            wide = page.evaluate(WIDE)
-            assert [item for item in wide if not item[1]] == [], f"{name}: cut"
-            assert wide == [] or width < 1280, f"{name}: wider than its place"
-            assert page.evaluate(UNREACHED) == 0, f"{name}: a wide table that the keyboard does not reach"
+            for scheme, width in LOOKS:
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size({"width": width, "height": 900})
+                where = f"{name} ({scheme}, {width} px)"
+                assert page.evaluate("document.documentElement.dataset.theme") == scheme, where
+                assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1, where
+                wide = page.evaluate(WIDE)
+                assert [item for item in wide if not item[1]] == [], f"{where}: cut"
+                assert wide == [] or width < 1280, f"{where}: wider than its place"
+                assert page.evaluate(UNREACHED) == 0, f"{where}: a wide table that the keyboard does not reach"
     assert [error for error in errors if "theme mode" not in error] == []  # the theme reports its own first start
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []  # blob: a worker of the lab
