@@ -92,7 +92,7 @@ def loss(model, x: Tensor, y: Tensor, penalty: float = 0.0, share: float = 1.0, 
     """Return the cross-entropy of a batch plus (λ/2) ‖J‖², both means over rows, one value a network: (…,).
 
     x (…, B, inputs), y (…, B); model maps x to logits (…, B, C). share: the part of the batch, its first rows, from which the
-    penalty is estimated, as a mean over them: unbiased, and as noisy as n·share directions of every row. Differentiable.
+    penalty is estimated, as a mean over them: unbiased where rows are in random order, and noisier. Differentiable.
     """
     k = max(1, round(share * y.shape[-1])) if penalty else 0
     rows, head = y.dim() - 1, x.narrow(y.dim() - 1, 0, k)
