@@ -113,6 +113,22 @@ def test_radii_are_where_a_linear_model_changes_its_mind(seed):
             assert (moved == found["rival"]).all()
 
 
+def test_projected_descent_reaches_the_edge_of_the_ball(seed):
+    torch.manual_seed(seed)
+    model, x = nn.Linear(30, 2).eval(), 0.4 + 0.2 * torch.rand(60, 30)
+    z, radii, w = model(x), [0.05, 0.1, 0.2], model.weight
+    wants = (z[:, 0] - z[:, 1]).abs() / (w[0] - w[1]).abs().sum()  # the radius at which a linear model's label turns
+    right, _ = jacobians.attacked(model, x, z.argmax(1), radii)
+    assert torch.allclose(right, torch.stack([(wants > r).double().mean() for r in radii]))
+
+
+def test_attacks_leave_out_images_that_were_wrong(seed):
+    torch.manual_seed(seed)
+    model, x = nn.Linear(30, 2).eval(), torch.rand(20, 30)
+    _, lengths = jacobians.attacked(model, x, 1 - model(x).argmax(1), [0.1])
+    assert len(lengths) == 0
+
+
 def test_attacks_want_a_model_in_evaluation_mode_and_turn_some_images(seed):
     model, x = network(seed, dropout=0.5)
     model, x = model.float(), x.float().repeat(3, 1, 1, 1)
