@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m collapse_utils.practice", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Run a generator on its own output, beginning with your table, and report how far it goes from real rows.",
-        epilog="exit codes: 0; 1 where a --fail-if is so; 2 for what cannot be run",
+        epilog="exit codes: 0; 1 where a --fail-if is so; 2 for what cannot be run; 130 where you stopped it",
     )  # fmt: skip
     add = parser.add_argument
     add("data", help=".csv, .parquet, .txt, a folder of pictures, or one of " + ", ".join(sources.EMBEDDED))
@@ -65,13 +65,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--regimes", nargs="+", default=["replace", "accumulate"], metavar="REGIME", help=", ".join(REGIMES))
     add("--share", nargs="+", type=float, default=[], metavar="P", help="shares of real rows in every round, e.g. 0.1 0.5")
     add("--fits", type=int, default=10, help="model fits, the first on real rows (default: %(default)s)")
-    add("--seeds", type=int, default=10, help="(default: %(default)s)")
-    add("--seed", type=int, default=0, help="the first (default: %(default)s)")
+    add("--seeds", type=int, default=10, help="halves of the table, each with loops of its own (default: %(default)s)")
+    add("--seed", type=int, default=0, help="the first of them (default: %(default)s)")
     add("--measures", nargs="+", default=list(GROUPS), metavar="GROUP", help=", ".join(GROUPS))
     add("--compared", type=int, default=1000, help="rows of either side for what is pairwise (default: %(default)s)")
     add("--missing", default="refuse", help="empty cells: refuse, drop (their rows) or fill (default: %(default)s)")
-    add("--fail-if", action="append", default=[], metavar="RULE", help="'energy_distance > 2 * null'; may be repeated")
-    add("--keep-within", type=float, metavar="BAND", help="look for the smallest share of real rows that keeps --loss so")
+    add(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="'MEASURE OP NUMBER [* null]', what must not be at the last fit, e.g. 'energy_distance > 2 * null'; may be repeated; measures: "
+        + ", ".join(MEASURES),
+    )
+    add(
+        "--keep-within",
+        type=float,
+        metavar="BAND",
+        help="look for the smallest share of real rows that keeps --loss within BAND times its first value, e.g. 1.5",
+    )
     add("--loss", metavar="MEASURE", help=f"the measure of --keep-within (default: {LOSS})")
     add("--out", default="own", help="folder of the report (default: %(default)s)")
     add("--cores", type=int, default=0, help="loops at a time (default: all cores)")
@@ -135,6 +147,10 @@ def _check_loss(args: argparse.Namespace, frame: Frame) -> None:
         return
     if not 1 < band < float("inf"):
         raise ValueError(f"command: --keep-within must be a number above 1, the value at the first fit; got {band:g}.")
+    if args.fits < 2:
+        raise ValueError(
+            f"command: --keep-within compares the last fit with the first; --fits must be at least 2; got {args.fits}."
+        )
     if loss not in MEASURES:
         near = difflib.get_close_matches(loss, MEASURES, n=1, cutoff=0)[0]
         raise ValueError(f"command: --loss must be a measure; got {loss!r}; did you mean {near!r}? Known: {', '.join(MEASURES)}.")

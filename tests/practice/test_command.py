@@ -110,6 +110,7 @@ def test_a_pipeline_stops_by_the_exit_code(table, tmp_path, capsys):
             "--loss must grow as rows get worse; got variance_ratio, which falls",
         ),
         (["--keep-within", "2", "--loss", "real_test_loss"], "--loss real_test_loss is not measured, it needs a target."),
+        (["--keep-within", "2", "--fits", "1"], "--fits must be at least 2; got 1."),
         (["--loss", "mmd"], "--loss mmd is of --keep-within; give both"),
         (
             ["--fail-if", "tail_mass_01 < 0.5 * null"],
@@ -143,6 +144,11 @@ def test_bad_words_are_refused_in_one_sentence_before_a_loop(table, tmp_path, ca
         ("", "empty file"),
         ("age,pay\n", "got 0 rows of 2 columns"),
         ("age,pay\n1,2\n", "at least 20 rows"),
+        ("age;pay\n" + "1,5;2\n3;4\n" * 20, "must have a name for each cell"),
+        (
+            ",age\n" + "0,2\n1,4\n" * 20,
+            "column 1 must have a name; got ''; give it one, or, if it numbers the rows, leave it out.",
+        ),
         ("age,age\n" + "1,2\n3,4\n" * 20, "age"),
         ("age,pay\n" + "1,2\n3,\n" * 20, "missing"),
         ("age,pay\n" + "1,2\n3,inf\n" * 20, "column pay must be finite; got inf"),
