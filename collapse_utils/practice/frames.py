@@ -174,18 +174,29 @@ def _kind(name: str, values: pd.Series) -> str:
     if len(counts) == 1:
         raise ValueError(f"data: column {name} must vary; got {shown(counts.index[0])} in all {len(values)} rows; leave it out.")
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        numbers = values.to_numpy(float)
-        if not np.isfinite(numbers).all():
-            row = int(np.argmin(np.isfinite(numbers)))
-            raise ValueError(f"data: column {name} must be finite; got {numbers[row]} in row {row}; mend or leave out the row.")
-        with np.errstate(over="ignore", invalid="ignore"):
-            apart = len(np.unique(numbers)) == len(counts) and 0 < numbers.std() < np.inf
-        if not apart:
-            raise ValueError(
-                f"data: column {name} must keep its differences as float64; got {shown(values.min())} to {shown(values.max())}; "
-                "subtract its least value, change its unit, or leave it out."
-            )
+        _check_numbers(name, values, len(counts))
         return "number"
+    _check_categories(name, counts)
+    return "category"
+
+
+def _check_numbers(name: str, values: pd.Series, different: int) -> None:
+    """Refuse numbers that are not finite, or no longer so many different ones, with a finite spread, as float64."""
+    numbers = values.to_numpy(float)
+    if not np.isfinite(numbers).all():
+        row = int(np.argmin(np.isfinite(numbers)))
+        raise ValueError(f"data: column {name} must be finite; got {numbers[row]} in row {row}; mend or leave out the row.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = len(np.unique(numbers)) == different and 0 < numbers.std() < np.inf
+    if not apart:
+        raise ValueError(
+            f"data: column {name} must keep its differences as float64; got {shown(values.min())} to {shown(values.max())}; "
+            "subtract its least value, change its unit, or leave it out."
+        )
+
+
+def _check_categories(name: str, counts: pd.Series) -> None:
+    """Refuse numbers among text, too many categories, and one that occurs once."""
     kinds = {isinstance(value, int | float | np.number) and not isinstance(value, bool): value for value in counts.index}
     if len(kinds) > 1:
         raise ValueError(
@@ -202,7 +213,6 @@ def _kind(name: str, values: pd.Series) -> str:
             f"data: column {name} has the category {shown(counts.index[-1])} once, and no half of the rows can be held out for it; "
             "merge it with another, or leave out the row."
         )
-    return "category"
 
 
 def _check_numerals(name: str, values: pd.Index) -> None:
