@@ -21,6 +21,7 @@ from collapse_utils.store import StoreError
 matplotlib.use("Agg")
 BROKEN, REFUSED, STOPPED = 1, 2, 130  # exit codes
 LOSS = "energy_distance"
+RULE = "what must not be at the last fit, 'MEASURE OP NUMBER [* null]', such as 'energy_distance > 2 * null'"
 FALLING = "tail_mass_1", "tail_mass_01", "variance_ratio", "scale", "log_volume", "nearest_neighbour_ratio"  # in worse rows
 
 
@@ -71,19 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--compared", type=int, default=1000, help="rows of either side for what is pairwise (default: %(default)s)")
     add("--missing", default="refuse", help="empty cells: refuse, drop (their rows) or fill (default: %(default)s)")
     add(
-        "--fail-if",
-        action="append",
-        default=[],
-        metavar="RULE",
-        help="'MEASURE OP NUMBER [* null]', what must not be at the last fit, e.g. 'energy_distance > 2 * null'; may be repeated; measures: "
-        + ", ".join(MEASURES),
+        "--fail-if", action="append", default=[], metavar="RULE", help=f"{RULE}; may be repeated; measures: {', '.join(MEASURES)}"
     )
-    add(
-        "--keep-within",
-        type=float,
-        metavar="BAND",
-        help="look for the smallest share of real rows that keeps --loss within BAND times its first value, e.g. 1.5",
-    )
+    add("--keep-within", type=float, metavar="BAND", help="search the least real share with --loss within BAND times its first")
     add("--loss", metavar="MEASURE", help=f"the measure of --keep-within (default: {LOSS})")
     add("--out", default="own", help="folder of the report (default: %(default)s)")
     add("--cores", type=int, default=0, help="loops at a time (default: all cores)")
