@@ -49,6 +49,8 @@ def of(table: pd.DataFrame, name: str, missing: str = "refuse") -> Frame:
         tuple(sorted(table[column].unique(), key=str)) if kind == "category" else () for column, kind in zip(table, kinds)
     )
     columns = Columns(tuple(map(str, table.columns)), kinds, categories)
+    if named := [str(level) for level in table.index.names if level is not None]:
+        notes = [*notes, f"the index {', '.join(named)} is no column and was left out"]
     return framed(encode(table, columns), columns, name, notes)
 
 

@@ -93,6 +93,14 @@ def test_what_is_done_with_missing_values_is_said():
         frames.of(made, "made", "zero")
 
 
+def test_an_index_that_has_a_name_is_said_to_be_left_out(tmp_path):
+    table().rename_axis("person").to_parquet(tmp_path / "t.parquet")
+    frame = sources.read(tmp_path / "t.parquet")
+    assert frame.columns.names == ("x", "colour")
+    assert frame.notes == ("the index person is no column and was left out",)
+    assert frames.of(table(), "made").notes == ()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
