@@ -1,6 +1,7 @@
 """python -m collapse_utils.practice DATA --model copula --target y --out FOLDER: your table and your generator in the loop."""
 
 import argparse
+import difflib
 import shlex
 import sys
 import time
@@ -10,7 +11,8 @@ import matplotlib
 
 from collapse_utils import parallel
 from collapse_utils.practice import report, rules, sources
-from collapse_utils.practice.measures import GROUPS
+from collapse_utils.practice.frames import Frame
+from collapse_utils.practice.measures import GROUPS, MEASURES, available
 from collapse_utils.practice.models import MODELS
 from collapse_utils.practice.share import predicted, smallest_share
 from collapse_utils.practice.study import REGIMES, study
@@ -18,6 +20,9 @@ from collapse_utils.store import StoreError
 
 matplotlib.use("Agg")
 BROKEN, REFUSED, STOPPED = 1, 2, 130  # exit codes
+LOSS = "energy_distance"
+RULE = "what must not be at the last fit, 'MEASURE OP NUMBER [* null]', such as 'energy_distance > 2 * null'"
+FALLING = "tail_mass_1", "tail_mass_01", "variance_ratio", "scale", "log_volume", "nearest_neighbour_ratio"  # in worse rows
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,9 +55,9 @@ def main(words: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m collapse_utils.practice", formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m collapse_utils.practice", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Run a generator on its own output, beginning with your table, and report how far it goes from real rows.",
-        epilog="exit codes: 0; 1 where a --fail-if is so; 2 for what cannot be run",
+        epilog="exit codes: 0; 1 where a --fail-if is so; 2 for what cannot be run; 130 where you stopped it",
     )  # fmt: skip
     add = parser.add_argument
     add("data", help=".csv, .parquet, .txt, a folder of pictures, or one of " + ", ".join(sources.EMBEDDED))
@@ -61,14 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--regimes", nargs="+", default=["replace", "accumulate"], metavar="REGIME", help=", ".join(REGIMES))
     add("--share", nargs="+", type=float, default=[], metavar="P", help="shares of real rows in every round, e.g. 0.1 0.5")
     add("--fits", type=int, default=10, help="model fits, the first on real rows (default: %(default)s)")
-    add("--seeds", type=int, default=10, help="(default: %(default)s)")
-    add("--seed", type=int, default=0, help="the first (default: %(default)s)")
+    add("--seeds", type=int, default=10, help="halves of the table, each with loops of its own (default: %(default)s)")
+    add("--seed", type=int, default=0, help="the first of them (default: %(default)s)")
     add("--measures", nargs="+", default=list(GROUPS), metavar="GROUP", help=", ".join(GROUPS))
     add("--compared", type=int, default=1000, help="rows of either side for what is pairwise (default: %(default)s)")
     add("--missing", default="refuse", help="empty cells: refuse, drop (their rows) or fill (default: %(default)s)")
-    add("--fail-if", action="append", default=[], metavar="RULE", help="'energy_distance > 2 * null'; may be repeated")
-    add("--keep-within", type=float, metavar="BAND", help="look for the smallest share of real rows that keeps --loss so")
-    add("--loss", default="energy_distance", help="the measure of --keep-within (default: %(default)s)")
+    add(
+        "--fail-if", action="append", default=[], metavar="RULE", help=f"{RULE}; may be repeated; measures: {', '.join(MEASURES)}"
+    )
+    add("--keep-within", type=float, metavar="BAND", help="search the least real share with --loss within BAND times its first")
+    add("--loss", metavar="MEASURE", help=f"the measure of --keep-within (default: {LOSS})")
     add("--out", default="own", help="folder of the report (default: %(default)s)")
     add("--cores", type=int, default=0, help="loops at a time (default: all cores)")
     return parser
@@ -80,6 +87,8 @@ def _run(args: argparse.Namespace, command: str) -> int:
     cores = args.cores or parallel.cores()
     if cores < 1:
         raise ValueError(f"command: --cores must be at least 1; got {args.cores}.")
+    rules.check(set_rules, available(frame.columns, len(frame.rows), args.measures, args.target), args.measures)
+    _check_loss(args, frame)
     found = study(
         frame, args.model, regimes=args.regimes, shares=args.share, n_fits=args.fits, n_seeds=args.seeds, measures=args.measures,
         target=args.target, seed=args.seed, folder=out / "kept", progress=Progress(), processes=cores, n_compared=args.compared,
@@ -89,7 +98,8 @@ def _run(args: argparse.Namespace, command: str) -> int:
     page = report.write(found, out, judged, command, share)
     for rule in judged[~judged["holds"].astype(bool)].itertuples():
         print(_broken(rule, args.fits))
-    print(f"{len(judged) - int((~judged['holds'].astype(bool)).sum())} of {len(judged)} rules hold; the report: {page}")
+    hold = f"{int(judged['holds'].astype(bool).sum())} of {len(judged)} rules hold" if set_rules else "no rule was set"
+    print(f"{hold}; the report: {page}")
     return BROKEN if not judged["holds"].all() else 0
 
 
@@ -119,11 +129,33 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def _check_loss(args: argparse.Namespace, frame: Frame) -> None:
+    """Refuse what --keep-within cannot look for, before anything runs."""
+    loss, band = args.loss or LOSS, args.keep_within
+    if band is None:
+        if args.loss:
+            raise ValueError(f"command: --loss {loss} is of --keep-within; give both, such as --keep-within 1.5.")
+        return
+    if not 1 < band < float("inf"):
+        raise ValueError(f"command: --keep-within must be a number above 1, the value at the first fit; got {band:g}.")
+    if args.fits < 2:
+        raise ValueError(
+            f"command: --keep-within compares the last fit with the first; --fits must be at least 2; got {args.fits}."
+        )
+    if loss not in MEASURES:
+        near = difflib.get_close_matches(loss, MEASURES, n=1, cutoff=0)[0]
+        raise ValueError(f"command: --loss must be a measure; got {loss!r}; did you mean {near!r}? Known: {', '.join(MEASURES)}.")
+    if loss in FALLING:
+        raise ValueError(f"command: --loss must grow as rows get worse; got {loss}, which falls; {LOSS} grows.")
+    group = [MEASURES[loss].group]
+    if loss not in available(frame.columns, len(frame.rows), group, args.target):
+        raise ValueError(f"command: --loss {loss} is not measured, it needs {rules.lacks(loss, group)}.")
+
+
 def _share(args, frame, out: Path, cores: int) -> dict:
     """The smallest share of real rows in words; also where none is needed, or none is enough."""
-    loss, band, given = args.loss, args.keep_within, {"loss": args.loss, "band": args.keep_within}
-    if not band > 1:
-        raise ValueError(f"command: --keep-within must be above 1, the value at the first fit; got {band:g}.")
+    loss, band = args.loss or LOSS, args.keep_within
+    given = {"loss": loss, "band": band}
     try:
         found = smallest_share(
             frame, args.model, loss, band, horizon=args.fits, n_seeds=args.seeds, seed=args.seed, target=args.target,
@@ -157,7 +189,10 @@ def _broken(rule, fits: int) -> str:
 
 
 def _about_the_store(said: str) -> str:
-    """The sentence of a store, without the settings of two studies."""
+    """The sentence of a store, without the settings of two studies, and with what to do."""
+    if said.startswith("store: cannot write"):
+        what = said.removeprefix("store: ").partition(";")[0]
+        return f"report: {what}; free some space or choose another --out, and run it again: finished loops are kept."
     if "holds another run" in said:
         return f"report: {said.split()[1]} holds another study; choose another --out, or remove that folder."
     return said

@@ -49,6 +49,8 @@ def of(table: pd.DataFrame, name: str, missing: str = "refuse") -> Frame:
         tuple(sorted(table[column].unique(), key=str)) if kind == "category" else () for column, kind in zip(table, kinds)
     )
     columns = Columns(tuple(map(str, table.columns)), kinds, categories)
+    if named := [str(level) for level in table.index.names if level is not None]:
+        notes = [*notes, f"the index {', '.join(named)} is no column and was left out"]
     return framed(encode(table, columns), columns, name, notes)
 
 
@@ -124,6 +126,10 @@ def _check_shape(table: pd.DataFrame) -> None:
         raise ValueError(f"data: must hold rows and columns; got {len(table)} rows of {len(names)} columns.")
     if twice := sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []:
         raise ValueError(f"data: column {twice[0]} must stand there once; got {names.count(twice[0])} of that name; rename one.")
+    if "" in (bare := [name.strip() for name in names]):
+        raise ValueError(
+            f"data: column {bare.index('') + 1} must have a name; got {names[bare.index('')]!r}; give it one, or, if it numbers the rows, leave it out."
+        )
     if len(names) > MOST:
         raise ValueError(
             f"data: must have at most {MOST:,} columns; got {len(names):,}, from {names[0]} on; choose some of them."
@@ -148,7 +154,7 @@ def _without_missing(table: pd.DataFrame, missing: str) -> tuple[pd.DataFrame, l
         return table, []
     worst, cells = empty.idxmax(), f"{int(empty.sum())} missing values in {int((empty > 0).sum())} columns"
     if missing == "refuse":
-        raise ValueError(f"data: {cells}, most in column {worst} ({int(empty[worst])}); say missing=drop or missing=fill.")
+        raise ValueError(f"data: {cells}, most in column {worst} ({int(empty[worst])}); say drop or fill for missing.")
     if missing == "drop":
         kept = table.dropna()
         return kept, [f"{cells}: {len(table) - len(kept)} of {len(table)} rows were left out"]
@@ -170,16 +176,36 @@ def _kind(name: str, values: pd.Series) -> str:
     if len(counts) == 1:
         raise ValueError(f"data: column {name} must vary; got {shown(counts.index[0])} in all {len(values)} rows; leave it out.")
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        numbers = values.to_numpy(float)
-        if not np.isfinite(numbers).all():
-            row = int(np.argmin(np.isfinite(numbers)))
-            raise ValueError(f"data: column {name} must be finite; got {numbers[row]} in row {row}; mend or leave out the row.")
+        _check_numbers(name, values, len(counts))
         return "number"
+    _check_categories(name, counts)
+    return "category"
+
+
+def _check_numbers(name: str, values: pd.Series, different: int) -> None:
+    """Refuse numbers that are not finite, or no longer so many different ones, with a finite spread, as float64."""
+    numbers = values.to_numpy(float)
+    if not np.isfinite(numbers).all():
+        row = int(np.argmin(np.isfinite(numbers)))
+        raise ValueError(f"data: column {name} must be finite; got {numbers[row]} in row {row}; mend or leave out the row.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = len(np.unique(numbers)) == different and 0 < numbers.std() < np.inf
+    if not apart:
+        raise ValueError(
+            f"data: column {name} must keep its differences as float64; got {shown(values.min())} to {shown(values.max())}; "
+            "subtract its least value, change its unit, or leave it out."
+        )
+
+
+def _check_categories(name: str, counts: pd.Series) -> None:
+    """Refuse numbers among text, too many categories, and one that occurs once."""
     kinds = {isinstance(value, int | float | np.number) and not isinstance(value, bool): value for value in counts.index}
     if len(kinds) > 1:
         raise ValueError(
             f"data: column {name} must hold numbers or text; got both, {shown(kinds[True])} and {shown(kinds[False])}."
         )
+    if len(counts) > MANY or counts.iloc[-1] == 1:
+        _check_numerals(name, counts.index)
     if len(counts) > MANY:
         raise ValueError(
             f"data: column {name} must have at most {MANY} categories; got {len(counts)}, such as {shown(counts.index[0])}; group them, or leave it out."
@@ -189,7 +215,16 @@ def _kind(name: str, values: pd.Series) -> str:
             f"data: column {name} has the category {shown(counts.index[-1])} once, and no half of the rows can be held out for it; "
             "merge it with another, or leave out the row."
         )
-    return "category"
+
+
+def _check_numerals(name: str, values: pd.Index) -> None:
+    """Refuse text that is numbers but for a few words."""
+    words = pd.to_numeric(pd.Series(values.astype(str)), errors="coerce").isna().to_numpy()
+    if words.any() and words.mean() < 0.5:
+        raise ValueError(
+            f"data: column {name} must hold numbers or text; got both, {shown(values[int(words.argmin())])} and "
+            f"{shown(values[int(words.argmax())])}; write numbers, and leave empty what is missing."
+        )
 
 
 def _dates(values: pd.Series) -> bool:

@@ -57,6 +57,16 @@ def needs(measure: str) -> str:
     return {"real_test_loss": "a target", "lost_categories": "a column of categories", **numbers}.get(measure, "")
 
 
+def available(columns: Columns, n_rows: int, groups: Sequence[str], target: str = "") -> set[str]:
+    """Return the measures that a study of n_rows rows in all, half of them held out, has values of, for the groups asked."""
+    numbers, held_out = columns.numbers, n_rows // 2
+    none = {"usefulness": not target, "categories": numbers.all()} | dict.fromkeys(
+        ("moments", "start", "tails"), not numbers.any()
+    )
+    asked = {name for name, measure in MEASURES.items() if measure.group in groups and not none.get(measure.group)}
+    return asked - {name for name, level in LEVELS.items() if held_out * level < 1}
+
+
 def marginals(real: np.ndarray, rows: np.ndarray, columns: Columns) -> np.ndarray:
     """Return the distance of every column's law, (d,): Kolmogorov–Smirnov of numbers, total variation of categories, in [0, 1]."""
     found = []

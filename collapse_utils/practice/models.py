@@ -1,6 +1,7 @@
 """Generators of rows: each is fit(data, rng), data an encoded array (n, d), and returns a model with sample(n, rng)."""
 
 import importlib
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -217,7 +218,8 @@ def outside(function: Callable, columns: Columns) -> Callable:
     """
 
     def fit(data, rng):
-        return Outside(function(decode(data, columns), rng), columns, getattr(function, "__name__", "the model"))
+        name = getattr(function, "__name__", "the model")
+        return Outside(_asked(f"{name}(table, rng)", function, decode(data, columns), rng), columns, name)
 
     return fit
 
@@ -234,7 +236,10 @@ class Outside:
         """Return n rows (n, d). Raises ValueError for another number of rows, other columns, types, categories, and NaN."""
         if not hasattr(self.model, "sample"):
             raise ValueError(f"model: {self.name} must return an object with sample(n, rng); got {type(self.model).__name__}.")
-        drawn, who = self.model.sample(n, rng), f"sample of {self.name}"
+        who = f"sample of {self.name}"
+        drawn = _asked(f"sample(n, rng) of {self.name}", self.model.sample, n, rng)
+        if not hasattr(drawn, "__len__"):
+            raise ValueError(f"{who}: must return rows, a pandas table or an array; got {type(drawn).__name__}.")
         if len(drawn) != n:
             raise ValueError(f"{who}: must return as many rows as asked for; got {len(drawn)} of {n}.")
         if hasattr(drawn, "columns"):
@@ -250,9 +255,9 @@ class Outside:
 
 
 def rehearse(fit: Callable, rows: np.ndarray, rng: np.random.Generator) -> None:
-    """Fit the first rows and draw as many, so that what cannot run is refused before the study begins. Raises ValueError."""
-    first = rows[:REHEARSAL]
-    fit(first, rng).sample(len(first), rng)
+    """Fit some rows, drawn at random, and draw as many: what cannot run is refused before a study begins. Raises ValueError."""
+    some = rows[rng.permutation(len(rows))[:REHEARSAL]]
+    fit(some, rng).sample(len(some), rng)
 
 
 def _scaled(columns: Columns, fitted: Callable, draw: Callable) -> Callable:
@@ -281,18 +286,33 @@ def _scores(data: np.ndarray, columns: Columns, rng: np.random.Generator) -> np.
 
 def _found(name: str) -> Callable:
     """The function package.module:function."""
-    module, colon, function = name.partition(":")
-    if not colon:
+    module, _, function = name.partition(":")
+    if not (module and function):
         raise ValueError(f"model: must be one of {', '.join(MODELS)} or package.module:function; got {name!r}.")
     try:
         found = getattr(importlib.import_module(module), function)
     except ImportError as error:
-        raise ValueError(f"model: {module} must be a module that Python finds; got {error}.") from None
+        raise ValueError(
+            f"model: {module} must be a module that Python finds; got {error}; call from its folder, or set PYTHONPATH."
+        ) from None
+    except SyntaxError as error:
+        raise ValueError(f"model: {module} must be Python; line {error.lineno} is not: {error.msg}.") from None
     except AttributeError:
         raise ValueError(f"model: {module} must have the function {function}; it has none of that name.") from None
     if not callable(found):
         raise ValueError(f"model: {name} must be a function fit(data, rng); got {type(found).__name__}.")
     return found
+
+
+def _asked(who: str, function: Callable, *given: Any) -> Any:
+    """What a stranger's function gives; what it raises becomes one sentence that says where."""
+    try:
+        return function(*given)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = "" if place.filename == __file__ else f" in {place.filename}, line {place.lineno}"
+        said = f": {error}" if str(error) else ""
+        raise ValueError(f"model: {who} must run; it raised {type(error).__name__}{where}{said}.") from error
 
 
 def _seed(rng: np.random.Generator) -> int:

@@ -6,7 +6,7 @@ Everything is judged at the last fit, over the seeds; a null is the same measure
 import difflib
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +52,19 @@ def parse(text: str) -> Rule:
         raise ValueError(f"rule: {number!r} is no number, in {text!r}.") from None
 
 
+def check(rules: list[Rule], measured: set[str], groups: Sequence[str]) -> None:
+    """Refuse, before anything runs, a rule on what will not be measured. Raises ValueError with the measure and what it needs."""
+    for rule in rules:
+        if rule.measure not in measured:
+            raise ValueError(f"rule: {rule.measure} is not measured, it needs {lacks(rule.measure, groups)}; rule {str(rule)!r}.")
+
+
+def lacks(measure: str, groups: Sequence[str]) -> str:
+    """Return in words what keeps a measure from having values in a study that was asked for these groups."""
+    group = MEASURES[measure].group
+    return needs(measure) or "other rows" if group in groups else f"the group {group} among the measures"
+
+
 def last(study: Study) -> pd.DataFrame:
     """Return every measure at the last fit: regime, share, measure, column, mean and se over the seeds, null and null_se."""
     table, keys = study.table[study.table["fit"] == study.table["fit"].max()], ["measure", "column"]
@@ -68,11 +81,7 @@ def judged(study: Study, rules: list[Rule]) -> pd.DataFrame:
     at, rows = last(study), []
     for rule in rules:
         part = at[at["measure"] == rule.measure]
-        if part.empty:
-            group = f"the measures {MEASURES[rule.measure].group}"
-            raise ValueError(
-                f"rule: {rule.measure} was not measured, it needs {needs(rule.measure) or group}; rule {str(rule)!r}."
-            )
+        check([rule], set(at["measure"]), study.settings["measures"])
         part = part.assign(rule=str(rule), bound=rule.bound(part["null"]) if rule.null else rule.number)
         part["holds"] = ~OPERATORS[rule.op](part["mean"], part["bound"])
         excess = (part["mean"] - part["bound"]) * (1 if rule.op.startswith(">") else -1)

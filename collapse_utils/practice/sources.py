@@ -1,6 +1,7 @@
 """Your data: a file of a table, a text, a folder of pictures, or a data set that scikit-learn carries, as a Frame."""
 
 import csv
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,9 @@ def read(source: str | Path, missing: str = "refuse") -> Frame:
         raise ValueError(
             f"data: must be a file, a folder of pictures or one of {known}; got {str(source)!r}, which is not there."
         )
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         return _text(path)
-    if path.suffix not in (".csv", ".parquet"):
+    if path.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"data: must be a .csv, .parquet or .txt file; got {path.name}; save it as one of them.")
     return of(_table(path), path.name, missing)
 
@@ -42,17 +43,29 @@ def read(source: str | Path, missing: str = "refuse") -> Frame:
 def _table(path: Path) -> pd.DataFrame:
     """The table of a file, or one sentence that says why it is none."""
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        with path.open(encoding="utf-8", newline="") as stream:
-            names = next(csv.reader(stream), [])
-        table = pd.read_csv(path, skipinitialspace=True, index_col=False)
-        return table.set_axis(names, axis=1) if len(names) == table.shape[1] else table  # pandas renames a name that comes twice
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            names = [name.strip() for name in next(csv.reader(stream, skipinitialspace=True), [])]
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            table = pd.read_csv(path, skipinitialspace=True, index_col=False)
     except pd.errors.EmptyDataError:
         raise ValueError(f"data: {path.name} must hold a table; got an empty file.") from None
-    except (ValueError, OSError, csv.Error) as error:  # of pandas, pyarrow and the codec
+    except UnicodeDecodeError as error:
+        raise ValueError(f"data: {path.name} must be text in UTF-8; got {_byte(error)}; save it as UTF-8.") from None
+    except pd.errors.ParserWarning:  # cells would be lost
+        raise ValueError(
+            f"data: {path.name} must have a name for each cell of a row; got more cells than the {len(names)} names of its first line; "
+            "save it with commas between the columns and points in the numbers."
+        ) from None
+    except (ValueError, OSError, csv.Error) as error:  # of pandas and pyarrow
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"data: {path.name} must hold a table; it cannot be read as one ({reason}).") from None
+    if len(names) == 1 and (mark := next((mark for mark in ";\t|" if mark in names[0]), "")):
+        raise ValueError(
+            f"data: {path.name} must have commas between its columns; got {mark!r} in its first line; save it with commas."
+        )
+    return table.set_axis(names, axis=1) if len(names) == table.shape[1] else table  # pandas renames a name that comes twice
 
 
 def _embedded(name: str) -> pd.DataFrame:
@@ -76,7 +89,7 @@ def _text(path: Path) -> Frame:
     try:
         text = " ".join(path.read_text(encoding="utf-8").split())
     except UnicodeDecodeError as error:
-        raise ValueError(f"data: {path.name} must be text in UTF-8; got the byte {error.object[error.start]:#x}.") from None
+        raise ValueError(f"data: {path.name} must be text in UTF-8; got {_byte(error)}; save it as UTF-8.") from None
     n = len(text) // WINDOW
     if n < FEWEST:
         raise ValueError(f"data: {path.name} must have at least {FEWEST * WINDOW} characters; got {len(text)}.")
@@ -93,10 +106,15 @@ def _text(path: Path) -> Frame:
     return framed(codes.reshape(n, WINDOW).astype(float), columns, path.name, notes)
 
 
+def _byte(error: UnicodeDecodeError) -> str:
+    return f"the byte {error.object[error.start]:#x}"
+
+
 def _pictures(folder: Path) -> Frame:
     """Grey pictures of SIDE × SIDE pixels between 0 and 1, one a row; pixels that never vary are left out."""
     from PIL import Image, UnidentifiedImageError
 
+    folder = folder.resolve()
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     if len(files) < FEWEST:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Many loops on one table: seeds × regimes × shares of real data, measured at every fit against held-out real rows."""
 
 import contextlib
+import difflib
 import importlib.metadata
 import itertools
 import platform
@@ -18,7 +19,7 @@ import pandas as pd
 from collapse_utils import feedback_loop, parallel, regimes as known, store
 from collapse_utils.practice import models
 from collapse_utils.practice.frames import Columns, Frame
-from collapse_utils.practice.measures import GROUPS, Reference
+from collapse_utils.practice.measures import GROUPS, Reference, available
 from collapse_utils.practice.start import Start
 
 REGIMES = ("replace", "accumulate", "accumulate_subsample", "real_and_last")
@@ -26,6 +27,7 @@ KEYS = ["regime", "share", "seed", "fit", "measure", "column", "value"]
 LIBRARIES = ("collapse-utils", "numpy", "scipy", "pandas", "scikit-learn")
 AT_THE_ENDS = {"classifier"}  # groups that cost more than a fit: measured at the first and the last
 SEEN = {"categories", "neighbours", "start"}  # groups that compare with the rows that the loop began with
+LEAST = {"n_fits": 1, "n_seeds": 2, "seed": 0, "n_compared": 10}  # of fewer rows a distance says nothing
 NULL = "real"  # in place of a regime: real rows against real rows
 
 
@@ -69,7 +71,7 @@ def study(
     Raises ValueError in one sentence for what cannot be run, before anything is fitted.
     """
     arms = _arms(regimes, shares)
-    _check(frame.columns, n_fits, n_seeds, measures, target)
+    _check(frame, measures, target, n_fits=n_fits, n_seeds=n_seeds, seed=seed, n_compared=n_compared)
     task = Task(frame, model, n_fits, tuple(measures), target, seed, n_compared, tuple(fits))
     models.rehearse(models.build(model, frame.columns), frame.rows, np.random.default_rng(seed))
     settings = task.settings | {"regimes": [_name(mix) for mix in regimes], "shares": list(shares), "n_seeds": n_seeds}
@@ -114,7 +116,7 @@ class Task:
         name = f"{_name(mix)}-{share:g}-{s:04d}"
         path = Path(self.folder) / "done" / f"{name}.parquet"
         if self.folder and path.exists():
-            return pd.read_parquet(path)
+            return _kept_table(path)
         rows = self._null(s) if mix == NULL else self._loop(mix, share, s, Path(self.folder) / "loops" / name)
         table = pd.DataFrame([(_name(mix), share, s, *row) for row in rows], columns=KEYS)
         if self.folder:
@@ -252,14 +254,24 @@ def _arms(regimes: Sequence, shares: Sequence[float]) -> list[tuple]:
     return arms
 
 
-def _check(columns: Columns, n_fits: int, n_seeds: int, measures: Sequence[str], target: str) -> None:
-    for name, value, least in (("n_fits", n_fits, 1), ("n_seeds", n_seeds, 2)):
-        if value < least:
-            raise ValueError(f"study: {name} must be at least {least}; got {value}.")
+def _check(frame: Frame, measures: Sequence[str], target: str, **counts: int) -> None:
+    for name, least in LEAST.items():
+        if counts[name] < least:
+            raise ValueError(f"study: {name} must be at least {least}; got {counts[name]}.")
     if strange := [measure for measure in measures if measure not in GROUPS]:
         raise ValueError(f"measures: must be among {', '.join(GROUPS)}; got {strange[0]!r}.")
-    if target and target not in columns.names:
-        raise ValueError(f"target: must be one of the {len(columns.names)} columns, such as {columns.names[-1]}; got {target!r}.")
+    if target and target not in (names := frame.columns.names):
+        near = difflib.get_close_matches(target, names, n=1, cutoff=0)[0]
+        raise ValueError(f"target: must be one of the {len(names)} columns; got {target!r}; did you mean {near!r}?")
+    if not available(frame.columns, len(frame.rows), measures, target):
+        raise ValueError(f"measures: must be some that these rows have values of; got {', '.join(measures) or 'none'}.")
+
+
+def _kept_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError):  # of pyarrow
+        raise ValueError(f"study: {path} is damaged; remove it and run again: the other loops are kept.") from None
 
 
 def _name(thing: str | Callable) -> str:

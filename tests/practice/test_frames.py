@@ -55,7 +55,13 @@ def test_a_table_of_every_kind_survives_csv_and_parquet(tmp_path):
         (table(age=once(7, ["n/a"])), "column age must hold numbers or text; got both, 7 and 'n/a'"),
         (table(colour=once("mauve", ["red", "teal"])), "column colour has the category 'mauve' once.*merge it with another"),
         (table().set_axis(["x", "x"], axis=1), "column x must stand there once; got 2 of that name; rename one"),
-        (table(age=once(np.nan, [1.0, 2.0])), r"1 missing values in 1 columns, most in column age \(1\); say missing=drop or missing=fill"),
+        (table(age=once(np.nan, [1.0, 2.0])), r"1 missing values in 1 columns, most in column age \(1\); say drop or fill for missing"),
+        (table().set_axis(["", "colour"], axis=1), "column 1 must have a name; got ''; give it one, or, if it numbers the rows"),
+        (table(age=2**62 + np.arange(N)), "column age must keep its differences as float64; got .*; subtract its least value"),
+        (table(age=2**53 + np.arange(N)), "column age must keep its differences as float64; got 9007199254740992 to"),
+        (table(age=1e300 * np.arange(N)), "column age must keep its differences as float64; got 0.0 to 3.9e.301"),
+        (table(age=1e-300 * np.arange(N)), "column age must keep its differences as float64"),
+        (table(age=once("?", list(map(str, range(30, 60))))), "column age must hold numbers or text; got both, '.*' and '.'; write numbers, and leave"),
         (table(age=once(np.inf, [1.0, 2.0])), "column age must be finite; got inf in row 0"),
         (pd.DataFrame(np.eye(N, 10_000)), "at most 1,000 columns; got 10,000, from 0 on"),
         (table(born=pd.date_range("2020-01-01", periods=N)), "column born holds dates .2020-01-01 00:00:00.; turn them into numbers"),
@@ -87,13 +93,30 @@ def test_what_is_done_with_missing_values_is_said():
         frames.of(made, "made", "zero")
 
 
+def test_an_index_that_has_a_name_is_said_to_be_left_out(tmp_path):
+    table().rename_axis("person").to_parquet(tmp_path / "t.parquet")
+    frame = sources.read(tmp_path / "t.parquet")
+    assert frame.columns.names == ("x", "colour")
+    assert frame.notes == ("the index person is no column and was left out",)
+    assert frames.of(table(), "made").notes == ()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("t.csv", b"", "t.csv must hold a table; got an empty file"),
         ("t.csv", b"x,x\n" + b"1,2\n3,4\n" * 20, "column x must stand there once; got 2 of that name"),
+        ("t.csv", b"x;y\n" + b"1.5;2\n3;4\n" * 20, "t.csv must have commas between its columns; got ';' in its first line"),
+        ("t.csv", b"x\ty\n" + b"1\t2\n3\t4\n" * 20, r"got '\\t' in its first line; save it with commas"),
+        (
+            "t.csv",
+            b"x;y\n" + b"1,5;2\n3,5;4\n" * 20,
+            "t.csv must have a name for each cell of a row; got more cells than the 1 names",
+        ),
+        ("t.csv", b",x\n" + b"0,2\n1,4\n" * 20, "column 1 must have a name"),
         ("t.csv", b"x,y\n1,2\n1,2,3,4\n", "t.csv must hold a table; it cannot be read as one"),
-        ("t.csv", bytes(range(128, 256)), "t.csv must hold a table; it cannot be read as one .*utf-8"),
+        ("t.csv", bytes(range(128, 256)), "t.csv must be text in UTF-8; got the byte 0x80; save it as UTF-8"),
+        ("t.csv", b"x,y\n" + b"1,a\n2,\xe9\n" * 20, "t.csv must be text in UTF-8; got the byte 0xe9; save it as UTF-8"),
         ("t.parquet", b"no parquet", "t.parquet must hold a table; it cannot be read as one"),
         ("t.xlsx", b"x", r"must be a \.csv, \.parquet or \.txt file; got t.xlsx; save it as one of them"),
         ("t.txt", b"short", "t.txt must have at least 320 characters; got 5"),
@@ -105,6 +128,13 @@ def test_files_that_are_no_table_are_refused(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=said):
         sources.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", ["\ufeffx,y\n{}", "x, y\n{}", " x,y \n{}", 'x,"y"\n{}', "x,y\r\n{}"])
+def test_names_are_those_that_one_reads(tmp_path, content):
+    """Also behind the mark that spreadsheets put before a text, between blanks, and in a name that is written in capitals."""
+    (tmp_path / "T.CSV").write_bytes(content.format("1,2\n3,4\n" * 20).encode())
+    assert sources.read(tmp_path / "T.CSV").columns.names == ("x", "y")
 
 
 def test_a_file_that_is_not_there_is_refused_with_what_there_is():

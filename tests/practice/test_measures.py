@@ -185,3 +185,15 @@ def test_every_measure_belongs_to_a_group_that_gives_it(seed):
         assert given == {name for name, measure in measures.MEASURES.items() if measure.group == group}
     with pytest.raises(ValueError, match="must be among energy, mmd, classifier, .*; got 'energi'"):
         against.measure(mixed(9, rng), ["energi"], rng)
+
+
+@pytest.mark.parametrize("n_rows", [20, 220, 2400])
+@pytest.mark.parametrize(("places", "target"), [([0, 1, 2], "pay"), ([0, 1, 2], ""), ([0, 2], ""), ([1], "")])
+def test_what_will_be_measured_is_known_before(n_rows, places, target):
+    rng, kept = np.random.default_rng(0), [[part[j] for j in places] for part in (MIXED.names, MIXED.kinds, MIXED.categories)]
+    columns = Columns(*map(tuple, kept))
+    rows = mixed(n_rows, rng)[:, places]
+    against = measures.Reference(rows[::2], rows[1::2], columns, target, 400, rng)
+    found = {name for name, _ in measured(against, rows[::2], rng)}
+    assert measures.available(columns, n_rows, measures.GROUPS, target) == found
+    assert measures.available(columns, n_rows, ["energy"], target) == {"energy_distance"}

@@ -78,6 +78,8 @@ def test_an_ngram_needs_one_alphabet(mixed):
     [
         ("gauss", "must be one of gaussian, mixture, .* or package.module:function; got 'gauss'"),
         ("no_such_package:fit", "no_such_package must be a module that Python finds"),
+        (":fit", "package.module:function; got ':fit'"),
+        ("strangers:", "package.module:function; got 'strangers:'"),
         ("tests.practice.strangers:fit", "tests.practice.strangers must have the function fit"),
         ("tests.practice.strangers:NUMBER", "must be a function fit.data, rng.; got int"),
     ],
@@ -102,6 +104,8 @@ def test_strangers_are_welcome(mixed):
         (lambda rows: rows.assign(x=np.nan), "column x must be finite; got nan in row 0"),
         (lambda rows: rows.assign(size="xl"), "column size must keep to its 2 categories; got 'xl'"),
         (lambda rows: rows.assign(size=0.0), "column size must keep to its 2 categories; got 0.0"),
+        (lambda rows: None, "sample of .*: must return rows, a pandas table or an array; got NoneType"),
+        (lambda rows: rows["z"], "model: sample.n, rng. of .* must run; it raised KeyError in .*, line .*: 'z'"),
         (lambda rows: rows.iloc[1:], "must return as many rows as asked for; got 199 of 200"),
         (lambda rows: rows.to_numpy(), "an array must hold numbers; got object; return a pandas table"),
         (lambda rows: np.zeros((200, 2)), r"must be rows of 3 columns; got an array of shape \(200, 2\)"),
@@ -117,3 +121,30 @@ def test_a_sample_that_is_of_another_table_is_refused(mixed, change, said):
 def test_a_stranger_without_a_sample_is_refused(mixed):
     with pytest.raises(ValueError, match=r"must return an object with sample\(n, rng\); got int"):
         models.rehearse(models.outside(lambda table, rng: 3, mixed.columns), mixed.rows, np.random.default_rng(0))
+
+
+def test_what_a_stranger_raises_is_one_sentence_that_says_where(mixed, tmp_path, monkeypatch):
+    (tmp_path / "no_python.py").write_text("def fit(:\n", encoding="utf-8")
+    (tmp_path / "alone.py").write_text(
+        "def fit(table):\n    return table\ndef split(table, rng):\n    return 1 / 0\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="model: no_python must be Python; line 1 is not: "):
+        models.build("no_python:fit", mixed.columns)
+    with pytest.raises(
+        ValueError, match=r"model: fit\(table, rng\) must run; it raised TypeError: fit\(\) takes 1 positional argument"
+    ):
+        drawn("alone:fit", mixed)
+    with pytest.raises(
+        ValueError, match=r"split\(table, rng\) must run; it raised ZeroDivisionError in .*alone.py, line 4: division"
+    ):
+        drawn("alone:split", mixed)
+
+
+def test_a_rehearsal_sees_rows_of_the_whole_table():
+    """A table that is sorted by its category: a stranger that must see both is not refused."""
+    table = pd.DataFrame({"x": np.arange(600.0), "size": np.repeat(["l", "s"], 300)})
+    frame, seen = frames.of(table, "sorted"), []
+    fit = models.outside(lambda table, rng: seen.append(set(table["size"])) or strangers.copies(table, rng), frame.columns)
+    models.rehearse(fit, frame.rows, np.random.default_rng(0))
+    assert seen == [{"l", "s"}]

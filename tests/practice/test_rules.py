@@ -90,10 +90,10 @@ def test_a_rule_on_what_was_not_measured_says_what_it_needs():
     study = made({("mmd", ""): lambda fit, _: 1.0}, {("mmd", ""): 1.0})
     for text, need in (
         ("tail_mass_01 < 1", "it needs numbers and 1000 held-out rows"),
-        ("real_test_loss > 1", "it needs a target"),
-        ("copied_rows > 0", "it needs the measures neighbours"),
+        ("real_test_loss > 1", "it needs the group usefulness among the measures"),
+        ("copied_rows > 0", "it needs the group neighbours among the measures"),
     ):
-        with pytest.raises(ValueError, match=f"was not measured, {need}; rule '{text}'"):
+        with pytest.raises(ValueError, match=f"is not measured, {need}; rule '{text}'"):
             rules.judged(study, [rules.parse(text)])
 
 

@@ -109,7 +109,7 @@ def test_a_killed_study_goes_on_as_if_nothing_had_been(iris, tmp_path):
     whole = run(iris, fragile, n_seeds=2, n_fits=4)
     calls.clear()
     last[0] = 10  # the rehearsal, a loop of four, and in the second
-    with pytest.raises(Killed):
+    with pytest.raises(ValueError, match=r"fragile\(table, rng\) must run; it raised Killed in .*test_study.py, line \d+\.$"):
         run(iris, fragile, n_seeds=2, n_fits=4, folder=tmp_path / "kept")
     calls.clear()
     last[0] = 0
@@ -137,7 +137,12 @@ def test_a_killed_study_goes_on_as_if_nothing_had_been(iris, tmp_path):
         ({"n_seeds": 1}, "n_seeds must be at least 2; got 1"),
         ({"n_fits": 0}, "n_fits must be at least 1; got 0"),
         ({"measures": ("energies",)}, "measures: must be among energy, mmd, .*; got 'energies'"),
-        ({"target": "price"}, "target: must be one of the 5 columns, such as target; got 'price'"),
+        ({"target": "price"}, "target: must be one of the 5 columns; got 'price'; did you mean '.*'"),
+        ({"target": "Target"}, "got 'Target'; did you mean 'target'"),
+        ({"seed": -1}, "seed must be at least 0; got -1"),
+        ({"n_compared": 9}, "n_compared must be at least 10; got 9"),
+        ({"measures": ("usefulness",)}, "measures: must be some that these rows have values of; got usefulness"),
+        ({"measures": ()}, "these rows have values of; got none"),
         ({"model": "gauss"}, "got 'gauss'"),
     ],
 )
@@ -178,3 +183,14 @@ def test_start_does_not_know_units(iris):
     assert np.allclose(*values)
     assert np.allclose([value for _, _, value in one.measure(rows[:75])], [0, 1, 0], atol=1e-9)
     assert frames.FEWEST < 75
+
+
+def test_a_kept_table_that_is_damaged_is_named(iris, tmp_path):
+    given = {"n_seeds": 2, "n_fits": 1, "regimes": ("replace",), "measures": ("moments",), "folder": tmp_path / "kept"}
+    run(iris, **given)
+    kept = sorted((tmp_path / "kept" / "done").glob("*.parquet"))
+    kept[0].write_bytes(kept[0].read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"study: {kept[0]} is damaged; remove it and run again: the other loops are kept"):
+        run(iris, **given)
+    kept[0].unlink()
+    assert len(run(iris, **given).table) == 2 * 8
