@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.optimize import nnls
 
 from workflow import chapters, files, spelling
 
@@ -104,6 +103,8 @@ def _words(values):
 
 def _line(sizes, values, at):
     """a + b·at with a, b ≥ 0, least squares relative to the values."""
+    from scipy.optimize import nnls  # slow to import, which no other verb should wait for
+
     design = np.column_stack([np.ones_like(sizes), sizes]) / values[:, None]
     (a, b), _ = nnls(design, np.ones_like(values))
     return a + b * at

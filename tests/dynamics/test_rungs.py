@@ -20,7 +20,7 @@ TINY = {
     },
     "ntk_linearised": {"widest": 64, "n_wide": 4},
     "noise_warning": {"n_seeds": 8, "n_images": 100, "n_steps": 40, "n_generations": 2},
-    "tiny_subspace": {"n_seeds": 2, "n_images": 100},
+    "tiny_subspace": {"n_seeds": 2, "n_images": 100, "n_steps": 40},
     "subspace_noise": {"n_seeds": 2, "n_fits": 3, "n_images": 100, "n_loop": 100, "n_steps": 200},
 }  # fmt: skip
 
@@ -35,7 +35,10 @@ def executed(chapter, tiny):
     return json.loads((run.folder / "card.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("chapter", TINY)
+BY_DAY = ("depth", "subspace_noise")  # closed forms, networks; the others by night
+
+
+@pytest.mark.parametrize("chapter", [pytest.param(name, marks=() if name in BY_DAY else pytest.mark.slow) for name in TINY])
 def test_the_rung_runs_through_the_same_notebook(chapter):
     corpus = {"corpus": "digits"} if chapter in ("ntk_training", "ntk_linearised") else {}
     rung = chapters.plan(chapter, "gpu").overrides

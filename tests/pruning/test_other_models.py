@@ -53,7 +53,10 @@ LARGER = [(f"layer_{name}", "gpu", judged) for name, judged in {"similarity": 7,
 LARGER += [("healing", "gpu", 8), ("healing", "paper", 7)]
 
 
-@pytest.mark.parametrize(("chapter", "scale", "judged"), LARGER)
+@pytest.mark.parametrize(
+    ("chapter", "scale", "judged"),
+    [pytest.param(*row, marks=() if row[0] == "layer_exams" else pytest.mark.slow) for row in LARGER],
+)
 def test_a_scale_for_a_gpu_runs_tiny_on_the_cpu(chapter, scale, judged, folder, tmp_path):
     """Its own parameters, but for the model, the text, the device, and what only costs time; the official exams where they are."""
     card = json.loads((chapters.ROOT / "shipped/deep-thin/card.json").read_text(encoding="utf-8"))

@@ -103,6 +103,16 @@ UNREACHED = """() => [...document.querySelectorAll('article :is(.table-wrap, .ps
   .filter(box => (box.scrollWidth > box.clientWidth && box.tabIndex !== 0) || !box.getAttribute('role') || !box.getAttribute('aria-label')).length"""
 
 
+def comes_true(page, condition, otherwise):
+    """Wait until the scripts of a page have taken notice of a change; fail, with words, where they do not."""
+    from playwright.sync_api import TimeoutError
+
+    try:
+        page.wait_for_function(condition, timeout=10_000)
+    except TimeoutError:
+        pytest.fail(otherwise)
+
+
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 390)]
 
 
@@ -136,11 +146,11 @@ def test_pages_in_a_browser_without_a_network(book):
                 page.emulate_media(color_scheme=scheme)
                 page.set_viewport_size({"width": width, "height": 900})
                 where = f"{name} ({scheme}, {width} px)"
-                assert page.evaluate("document.documentElement.dataset.theme") == scheme, where
+                comes_true(page, f"document.documentElement.dataset.theme === '{scheme}'", f"{where}: another theme")
                 assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1, where
                 wide = page.evaluate(WIDE)
                 assert [item for item in wide if not item[1]] == [], f"{where}: cut"
                 assert wide == [] or width < 1280, f"{where}: wider than its place"
-                assert page.evaluate(UNREACHED) == 0, f"{where}: a wide table that the keyboard does not reach"
+                comes_true(page, f"({UNREACHED})() === 0", f"{where}: a wide table that the keyboard does not reach")
     assert [error for error in errors if "theme mode" not in error] == []  # the theme reports its own first start
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []  # blob: a worker of the lab
