@@ -10,7 +10,7 @@ from sklearn.isotonic import isotonic_regression
 
 from collapse_utils import moments
 from collapse_utils.practice.frames import Frame
-from collapse_utils.practice.measures import MEASURES
+from collapse_utils.practice.measures import MEASURES, available, needs
 from collapse_utils.practice.study import study
 from collapse_utils.theory import gaussian as law
 
@@ -77,10 +77,10 @@ def _losses(frame, model, loss, share, *, horizon, folder, **given) -> np.ndarra
     """The loss at the first fit and at the horizon, (seeds, 2)."""
     place = Path(folder) / f"share-{share:g}" if folder else ""
     measures, fits = [MEASURES[loss].group], (1, horizon)
+    if loss not in available(frame.columns, len(frame.rows), measures, given["target"]):
+        raise ValueError(f"loss: {loss} is not measured on these rows, it needs {needs(loss)}; choose another.")
     run = study(frame, model, regimes=(), shares=[share], n_fits=horizon, fits=fits, measures=measures, folder=place, **given)
     found = run.table[run.table.measure == loss]
-    if found.empty:
-        raise ValueError(f"loss: {loss} is not measured on these rows; choose another.")
     return found.groupby(["seed", "fit"]).value.mean().unstack()[[1, horizon]].to_numpy()
 
 

@@ -55,7 +55,7 @@ def test_bisection_finds_what_theory_predicts_within_its_error():
         ("drifts", 2.0, "loss: must be one of energy_distance, .*; got 'drifts'"),
         ("drift", 1.0, r"band: must be above 1, the loss of the first fit; got 1\.0"),
         ("energy_distance", 1.0001, r"with real rows alone energy_distance is .* times its first; got 1\.0001; allow more"),
-        ("real_test_loss", 2.0, "loss: real_test_loss is not measured on these rows"),
+        ("real_test_loss", 2.0, "loss: real_test_loss is not measured on these rows, it needs a target; choose another"),
     ],
 )
 def test_a_question_without_an_answer_is_refused(loss, band, said):
