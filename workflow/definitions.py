@@ -6,11 +6,15 @@ is carried elsewhere or a new one beside it change nothing; a changed one change
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
+import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,39 +34,66 @@ def digest(content: object) -> str:
 
 @functools.cache
 def package() -> "Package":
-    """Return the package as it lies beside the workflow, read once."""
+    """Return the package as it lies beside the workflow, read once; what was found is kept in .build until a source changes."""
     files = sorted((ROOT / PACKAGE).rglob("*.py"))
     names = (".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files)
-    return Package({name: file.read_text(encoding="utf-8") for name, file in zip(names, files, strict=True)})
+    sources = {name: file.read_text(encoding="utf-8") for name, file in zip(names, files, strict=True)}
+    kept, key = ROOT / ".build" / "definitions.json", digest([sys.version, Path(__file__).read_text(encoding="utf-8"), sources])
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads(kept.read_bytes())
+        if found.pop("key") == key:
+            return Package(**found)
+    found = Package.of(sources)
+    _keep(kept, json.dumps({"key": key, **vars(found)}))
+    return found
 
 
+def _keep(path: Path, text: str) -> None:
+    """Put a text in place of a file, whole; where there is no folder or no room, leave it."""
+    part = path.with_name(f"{path.name}-{os.getpid()}")
+    with contextlib.suppress(OSError):
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
 class Package:
-    """The definitions of a package, from the sources of its modules by their dotted names.
+    """The definitions of a package.
 
-    texts: the tree of each definition, `module:name`, as text with marks for what it refers to; digests: their digests.
+    scopes: {module: {local name: what it stands for}}; texts: the tree of each definition, `module:name`, as text with marks for
+    what it refers to; digests: their digests.
     """
 
-    def __init__(self, sources: dict[str, str]):
-        self.scopes, self.texts = {}, {}
+    scopes: dict[str, dict[str, str]]
+    texts: dict[str, str]
+    digests: dict[str, str]
+
+    @classmethod
+    def of(cls, sources: dict[str, str]) -> "Package":
+        """Return the definitions of the sources of modules, by their dotted names."""
         trees = {name: ast.parse(source).body for name, source in sources.items()}
         bodies = {name: _definitions(body) for name, body in trees.items()}
-        for name, body in trees.items():
-            own = {local: f"{name}.{local}" for local in bodies[name] if local}
-            self.scopes[name] = imports(body) | own
+        own = {name: {local: f"{name}.{local}" for local in found if local} for name, found in bodies.items()}
+        texts, scopes = {}, {name: imports(body) | own[name] for name, body in trees.items()}
+        empty = cls(scopes, {}, {})
         for name, found in bodies.items():
             for local, body in found.items():
                 if local:
-                    self.texts[f"{name}:{local}"] = self.text(body + found.get("", []), self.scopes[name], outside=True)
+                    texts[f"{name}:{local}"] = empty.text(body + found.get("", []), scopes[name], outside=True)
             everything = sorted(local for local in found if local not in ("", "__all__"))
-            self.texts[f"{name}:*"] = " ".join(f"{local}=⟦{name}:{local}⟧" for local in everything)
-        self.digests = dict.fromkeys(self.texts, "")
-        parts = {key: MARK.split(text) for key, text in self.texts.items()}  # text, mark, text, mark, …, text
+            texts[f"{name}:*"] = " ".join(f"{local}=⟦{name}:{local}⟧" for local in everything)
+        parts = {key: MARK.split(text) for key, text in texts.items()}  # text, mark, text, mark, …, text
+        digests = dict.fromkeys(texts, "")
         for _ in range(ROUNDS):
-            before = self.digests
-            self.digests = {
+            before = digests
+            digests = {
                 key: digest("".join(before.get(part, "") if i % 2 else part for i, part in enumerate(split)))
                 for key, split in parts.items()
             }
+        return cls(scopes, texts, digests)
 
     def text(self, body: list[ast.stmt], scope: dict[str, str], outside: bool = False) -> str:
         """Return statements as text, with marks for definitions of ours; with outside, other packages by their own names.
@@ -150,16 +181,18 @@ def _docstring(statement: ast.AST) -> bool:
 
 def _bound(scope: ast.AST) -> set[str]:
     """The parameters and variables of a function or of a comprehension, not those of the scopes inside it."""
-    found, queue = set(), list(ast.iter_child_nodes(scope))
+    found, elsewhere, queue = set(), set(), list(ast.iter_child_nodes(scope))
     while queue:
         node = queue.pop()
         if isinstance(node, ast.arg):
             found.add(node.arg)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
+        elif isinstance(node, ast.Global):
+            elsewhere.update(node.names)
         if not isinstance(node, (*SCOPES, ast.ClassDef)):
             queue += ast.iter_child_nodes(node)
-    return found - {name for node in ast.walk(scope) if isinstance(node, ast.Global) for name in node.names}
+    return found - elsewhere
 
 
 class _Writer:

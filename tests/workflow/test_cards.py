@@ -2,9 +2,11 @@
 
 import ast
 import re
+from unittest import mock
 
 import pytest
 
+from tests.support import changed
 from workflow import cards, chapters, definitions
 
 CHAPTERS = chapters.chapters()
@@ -18,7 +20,7 @@ SOURCES = {
 
 def digests(sources, notebooks=NOTEBOOKS):
     """{chapter: what a card of it says, but for the names of what is used}."""
-    package = definitions.Package(sources)
+    package = definitions.Package.of(sources)
     return {chapter: {**cards.inputs(notebook, package), "uses": {}} for chapter, notebook in notebooks.items()}
 
 
@@ -217,7 +219,7 @@ def test_a_module_used_as_a_value_counts_with_all_that_it_defines():
 
     def cell(source):
         cells = [{"cell_type": "code", "id": "a", "source": "from collapse_utils import laws\n" + source, "metadata": {}}]
-        return lambda changed: cards.inputs({"cells": cells}, definitions.Package(changed))["cells"]
+        return lambda changed: cards.inputs({"cells": cells}, definitions.Package.of(changed))["cells"]
 
     other = sources | {"collapse_utils.laws": sources["collapse_utils.laws"].replace("2", "3")}
     assert cell("laws.a()")(sources) == cell("laws.a()")(other)
@@ -229,7 +231,7 @@ def test_statements_of_a_module_and_mutual_references_count():
     cells = [{"cell_type": "code", "id": "a", "source": "from collapse_utils.laws import even\neven(3)", "metadata": {}}]
 
     def inputs(text):
-        return cards.inputs({"cells": cells}, definitions.Package({"collapse_utils": "", "collapse_utils.laws": text}))
+        return cards.inputs({"cells": cells}, definitions.Package.of({"collapse_utils": "", "collapse_utils.laws": text}))
 
     assert inputs(source)["cells"] != inputs(source.replace("'1'", "'2'"))["cells"]
     assert inputs(source)["cells"] != inputs(source.replace("n != 0", "n > 0"))["cells"]
@@ -240,7 +242,7 @@ def test_a_parameter_or_variable_named_like_a_definition_is_none():
     """And one that is so named in a scope inside leaves the others alone."""
 
     def marks(source):
-        package = definitions.Package({"collapse_utils.m": f"def law(x):\n    return x\n\n\n{source}"})
+        package = definitions.Package.of({"collapse_utils.m": f"def law(x):\n    return x\n\n\n{source}"})
         return re.findall("⟦.*?⟧", package.texts["collapse_utils.m:f"])
 
     law = ["⟦collapse_utils.m:law⟧"]
@@ -273,7 +275,7 @@ def test_the_message_names_the_cell_and_the_definition_that_changed():
     card = cards.inputs(NOTEBOOKS["linear_models"])
     name, source = module_of(r"\ndef first_risk\(")
     text = definition("first_risk", source)
-    package = definitions.Package(SOURCES | {name: source.replace(text, text.replace("return ", "return 1.1 * ", 1))})
+    package = definitions.Package.of(SOURCES | {name: source.replace(text, text.replace("return ", "return 1.1 * ", 1))})
     said = cards.changed(card, NOTEBOOKS["linear_models"], package)
     assert said[-1] == "`theory.linear.first_risk`"
     assert all(word.startswith("cell ") for word in said[:-1])
@@ -298,3 +300,21 @@ def test_files_of_the_project_are_read_by_name_alone():
             if 'mirror.project_file("shipped/deep-thin/card.json")' in source:  # beside it, the card of another model
                 names -= {"SHIPPED"}
             assert not names & {"__file__", "PROJECT", "SHIPPED", "FOLDER", "ROOT", "getcwd", "cwd"}, f"{chapter}, cell {id_}"
+
+
+def test_what_was_found_is_kept_until_a_source_changes(project):
+    kept, law = project / ".build" / "definitions.json", project / "collapse_utils" / "theory" / "linear.py"
+    kept.parent.mkdir(exist_ok=True)
+
+    def digests():
+        definitions.package.cache_clear()
+        return definitions.package().digests
+
+    first = digests()
+    with mock.patch.object(definitions.Package, "of", side_effect=AssertionError):
+        assert digests() == first
+    kept.write_bytes(kept.read_bytes()[:-10])  # as a kill may leave it
+    assert digests() == first
+    with changed(law, lambda text: f"{text}\n\ndef new(x):\n    return x\n"):
+        assert set(digests()) - set(first) == {"collapse_utils.theory.linear:new"}
+    assert digests() == first
