@@ -309,8 +309,8 @@ def _asked(who: str, function: Callable, *given: Any) -> Any:
     try:
         return function(*given)
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if place.filename == __file__ else f" in {place.filename}, line {place.lineno}"
+        theirs = traceback.extract_tb(error.__traceback__)[1:]
+        where = f" in {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""
         said = f": {error}" if str(error) else ""
         raise ValueError(f"model: {who} must run; it raised {type(error).__name__}{where}{said}.") from error
 
