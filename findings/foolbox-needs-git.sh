@@ -5,7 +5,7 @@
 #
 # Seen:
 #   without git: ImportError
-#   without git, GIT_PYTHON_REFRESH=quiet: LinfPGD
+#   without git, GIT_PYTHON_REFRESH=quiet: LinfProjectedGradientDescentAttack
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,4 +23,4 @@ cd "$work"
 echo "without git: $(PATH=/nonexistent "$work/venv/bin/python" attack.py)" | tee seen
 echo "without git, GIT_PYTHON_REFRESH=quiet: $(PATH=/nonexistent GIT_PYTHON_REFRESH=quiet "$work/venv/bin/python" attack.py)" | tee -a seen
 grep -qx "without git: ImportError" seen
-grep -qx "without git, GIT_PYTHON_REFRESH=quiet: LinfPGD" seen
+grep -qx "without git, GIT_PYTHON_REFRESH=quiet: LinfProjectedGradientDescentAttack" seen
