@@ -53,11 +53,11 @@ publish: $(VENV)/.ready ## make laptop and smoke runs the published ones: make p
 
 test: $(VENV)/.ready    ## lint, theory, property, structure and chapter tests, nbval on the light notebooks
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
-	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=300 $(LIGHT)
+	@$(NBVAL) --nbval-cell-timeout=300 $(LIGHT)
 
 nightly: $(VENV)/.ready ## all seeds, every notebook re-executed at the scale it was published at, every law bent by a tenth
 	@SEEDS=0-99 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
-	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-cell-timeout=3600 notebooks
+	@$(NBVAL) --nbval-cell-timeout=3600 notebooks
 	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m workflow.bending --again && $(VENV)/bin/python -m pytest tests/workflow/test_bending.py
 
 bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same run
@@ -66,4 +66,5 @@ bench: $(VENV)/.ready   ## speed and memory as ratios against a peer in the same
 clean:           ## remove what was built, the environment excepted
 	rm -rf .build _build .snakemake
 
+NBVAL = OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(VENV)/bin/python -m pytest --nbval-lax -p no:cacheprovider --nbval-sanitize-with=tests/nbval.cfg
 LIGHT := notebooks/solvable/linear_models.ipynb notebooks/solvable/downstream.ipynb
