@@ -79,9 +79,9 @@ def judged(study: Study, rules: list[Rule]) -> pd.DataFrame:
     A rule says what must not be: it holds where the measure is not so. Raises ValueError for a measure that the study has not.
     """
     at, rows = last(study), []
+    check(rules, set(at["measure"]), study.settings["measures"])
     for rule in rules:
         part = at[at["measure"] == rule.measure]
-        check([rule], set(at["measure"]), study.settings["measures"])
         part = part.assign(rule=str(rule), bound=rule.bound(part["null"]) if rule.null else rule.number)
         part["holds"] = ~OPERATORS[rule.op](part["mean"], part["bound"])
         excess = (part["mean"] - part["bound"]) * (1 if rule.op.startswith(">") else -1)
